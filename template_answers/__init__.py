@@ -1,0 +1,80 @@
+"""The local extension that cookiecutter loads: filters that write answers as data, and the check of the answers.
+
+Why a package of its own name: cookiecutter puts the template's folder last on `sys.path`, so a common name could be
+somebody else's module.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cookiecutter.exceptions import FailedHookException
+from jinja2 import Environment
+from jinja2.ext import Extension
+from jinja2.runtime import Context
+
+from template_answers.rules import QUESTIONS, problems
+
+
+def toml(text: str) -> str:
+    """Return `text` as a TOML basic string, quotes included.
+
+    JSON's escapes are TOML's, but for DEL, which TOML wants escaped and JSON does not.
+    """
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def markdown(text: str) -> str:
+    """Return `text` so that Markdown shows it as it was typed."""
+    return re.sub(r"([\\`*_\[\]<>&#|~])", r"\\\1", text)
+
+
+def hexadecimal(text: str) -> str:
+    """Return `text` in an alphabet that no hook can mistake for code; `bytes.fromhex(…).decode()` reads it."""
+    return text.encode().hex()
+
+
+def refusal(answers: Mapping[str, Any]) -> str:
+    """Return what is wrong with the answers, one line a problem, or an empty string."""
+    found = problems(answers)
+    return "\n".join(["No project was rendered. Please change:", *(f"  {line}" for line in found)]) if found else ""
+
+
+def check_answers(answers: Mapping[str, Any]) -> str:
+    """Return an empty string, or raise FailedHookException, which cookiecutter shows without a traceback."""
+    if message := refusal(answers):
+        raise FailedHookException(message)
+    return ""
+
+
+class CheckedContext(Context):
+    """What Jinja renders a template with. It refuses bad answers before the engine makes the project's directory.
+
+    A replay file reaches the engine without a question or a private variable being rendered: this still sees it.
+    """
+
+    def __init__(self, environment: Environment, parent: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        answers = parent.get("cookiecutter", {})
+        if answers.keys() >= QUESTIONS.keys():  # while questions are still being asked, some are missing
+            check_answers(answers)
+        super().__init__(environment, parent, *args, **kwargs)
+
+
+class TemplateAnswers(Extension):
+    """Adds the filters above to the engine's environment, and has every rendering check its answers."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.context_class = CheckedContext
+        environment.filters.update(
+            {
+                "toml": toml,
+                "markdown": markdown,
+                "hexadecimal": hexadecimal,
+                "refusal": refusal,
+                "check_answers": check_answers,
+            }
+        )
