@@ -7,7 +7,6 @@ somebody else's module.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,11 +24,6 @@ def toml(text: str) -> str:
     JSON's escapes are TOML's, but for DEL, which TOML wants escaped and JSON does not.
     """
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def markdown(text: str) -> str:
-    """Return `text` so that Markdown shows it as it was typed."""
-    return re.sub(r"([\\`*_\[\]<>&#|~])", r"\\\1", text)
 
 
 def hexadecimal(text: str) -> str:
@@ -72,7 +66,6 @@ class TemplateAnswers(Extension):
         environment.filters.update(
             {
                 "toml": toml,
-                "markdown": markdown,
                 "hexadecimal": hexadecimal,
                 "refusal": refusal,
                 "check_answers": check_answers,
