@@ -1,0 +1,130 @@
+"""What can fail between the agent and the provider: its kind, what happened, and what to do.
+
+The plugin logs each failure several times with its traceback; `say_failures_plainly` leaves the two lines that help.
+"""
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+
+import pydantic
+from google.genai.errors import APIError
+from livekit.agents import APIConnectionError
+from livekit.agents.llm import RealtimeError
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+_PROVIDER_ERRORS = (
+    APIError,
+    APIConnectionError,
+    ConnectionClosed,
+    InvalidHandshake,
+    RealtimeError,
+    OSError,
+    TimeoutError,
+    json.JSONDecodeError,
+    pydantic.ValidationError,
+)
+_NOISY_LOGGERS = ("livekit.agents", "livekit.plugins.google", "asyncio")
+_KEY = re.compile(r"api.?key|unauthenticated|permission.denied", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failure in words."""
+
+    kind: str
+    """Short and of bounded number: counts are kept by it."""
+    happened: str
+    todo: str
+
+
+def describe(error: BaseException) -> Failure:
+    """What `error`, raised between the agent and the provider, means for a person.
+
+    Close codes, as measured of Gemini Live: 1007 is an invalid argument (a wrong key, or an exhausted context), 1008 a
+    policy violation, usually a model the API does not have.
+    """
+    code, text = _code(error), _first_line(error)
+    if isinstance(error, RealtimeError) and "timed out" in text:
+        return Failure(
+            "reply_timeout",
+            "Gemini Live did not begin a reply within 5 s",
+            "If it goes on, see the provider's status page.",
+        )
+    if code in (401, 403) or _KEY.search(text):
+        return Failure(
+            "api_key_refused",
+            f"Gemini Live refused the API key: {text}",
+            "Set a valid GOOGLE_API_KEY in .env.local (aistudio.google.com makes one).",
+        )
+    if code == 429 or "RESOURCE_EXHAUSTED" in text:
+        return Failure(
+            "rate_limited",
+            f"Gemini Live refused the connection, too many requests: {text}",
+            "Wait, or raise the quota of the key's project.",
+        )
+    if code == 1008:
+        return Failure(
+            "model_refused",
+            f"Gemini Live closed the connection, policy violation (1008): {text}",
+            "Set AGENT_MODEL, or `model` in agent.toml, to a live model that this key may use.",
+        )
+    if code == 1007:
+        return Failure(
+            "invalid_argument",
+            f"Gemini Live closed the connection, invalid argument (1007): {text}",
+            "The context is exhausted (see AGENT_CONTEXT_COMPRESSION) or a setting is not supported by this model.",
+        )
+    if code is not None:
+        return Failure(
+            f"connection_closed_{code}" if code >= 1000 else f"http_{code}",
+            f"The connection to Gemini Live failed ({code}): {text}",
+            "If it goes on, see the provider's status page.",
+        )
+    if isinstance(error, json.JSONDecodeError | pydantic.ValidationError | UnicodeDecodeError):
+        return Failure(
+            "malformed_message",
+            f"Gemini Live sent what is no message: {text}",
+            "Report it to the provider if it goes on.",
+        )
+    if isinstance(error, TimeoutError):
+        return Failure(
+            "setup_timeout",
+            "Gemini Live did not answer the connection's setup in time",
+            "Check the network, then try again.",
+        )
+    if isinstance(error, OSError):
+        return Failure(
+            "unreachable", f"Gemini Live cannot be reached: {text}", "Check the network, proxy and firewall."
+        )
+    return Failure(type(error).__name__, f"The realtime model failed: {text}", "The log above says more.")
+
+
+def say_failures_plainly() -> None:
+    """Keeps tracebacks of provider failures out of the log: the recorder says each in two lines. Safe to call twice."""
+    for name in _NOISY_LOGGERS:
+        target = logging.getLogger(name)
+        if not any(isinstance(known, _ProviderTracebacks) for known in target.filters):
+            target.addFilter(_ProviderTracebacks())
+
+
+class _ProviderTracebacks(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        return not isinstance(error, _PROVIDER_ERRORS)
+
+
+def _code(error: BaseException) -> int | None:
+    if isinstance(error, APIError):
+        return error.code
+    if isinstance(error, InvalidStatus):
+        return error.response.status_code
+    if isinstance(error, ConnectionClosed):
+        return error.rcvd.code if error.rcvd else 1006
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

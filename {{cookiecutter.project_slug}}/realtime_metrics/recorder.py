@@ -1,0 +1,449 @@
+"""Events of one session -> records.
+
+A response has two halves: its usage (`metrics_collected` of the realtime session) and its speech (the `AgentSession`'s
+speech handle, state changes and assistant message). The recorder joins them by the response's id and emits exactly one
+record per response, in order: when both halves are there, when its speech is done, or when the session closes; at most
+`SETTLE_S` after generation and playing ended. It runs on the audio loop: no I/O here, and nothing raises out of it.
+"""
+
+import asyncio
+import functools
+import logging
+import math
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from livekit.agents import (
+    AgentSession,
+    AgentStateChangedEvent,
+    CloseEvent,
+    ConversationItemAddedEvent,
+    ErrorEvent,
+    SpeechCreatedEvent,
+    SpeechHandle,
+    UserStateChangedEvent,
+)
+from livekit.agents.llm import ChatMessage, GenerationCreatedEvent, RealtimeSession
+from livekit.agents.metrics import RealtimeModelMetrics
+
+from . import errors
+from .google_private import GooglePrivate
+from .logger import logger
+from .pipeline import Pipeline
+from .records import TOKEN_FIELDS, ConnectionRecord, ResponseRecord, SessionRecord, utc_iso
+from .response import OpenResponse
+from .settings import Settings
+from .usage import MalformedUsageError, Tokens, UsageBook, add, from_metrics, from_raw
+
+SETTLE_S = 2.0
+"""How long a response waits for its other half."""
+
+_REMEMBERED = 32
+"""Recorded responses whose late usage is still told apart from a repeat."""
+
+Event = TypeVar("Event")
+Handler = Callable[["Recorder", Event], None]
+
+
+def _out_of_the_call(handler: Handler[Event]) -> Handler[Event]:
+    """An error in a handler is logged, once per handler, and never reaches the call."""
+    failed = False
+
+    @functools.wraps(handler)
+    def guarded(self: "Recorder", event: Event) -> None:
+        nonlocal failed
+        try:
+            handler(self, event)
+        except Exception:
+            if not failed:
+                logger.exception("the metrics recorder failed in %s; the call goes on", handler.__name__)
+            failed = True
+
+    return guarded
+
+
+class Recorder:
+    """Watches one session.
+
+    Args:
+        pipeline: where the records go.
+        settings: what the agent is, and its latency budget.
+        session_id: the job's id.
+        room: the room's name.
+
+    Example:
+        recorder = Recorder(Pipeline.from_settings(settings), settings, session_id=ctx.job.id, room=ctx.room.name)
+        recorder.watch_session(session)
+        recorder.watch_model(agent.realtime_llm_session)   # in `Agent.on_enter`
+    """
+
+    def __init__(self, pipeline: Pipeline, settings: Settings, *, session_id: str, room: str) -> None:
+        self._pipeline = pipeline
+        self._origin: dict[str, Any] = {
+            "session_id": session_id,
+            "room": room,
+            "agent_name": settings.name,
+            "provider": "",
+            "model": settings.model,
+            "voice": settings.voice,
+        }
+        self._budget_s = settings.metrics_latency_budget_s
+        self._session: AgentSession[Any] | None = None
+        self._private: GooglePrivate | None = None
+        self._started_at = time.time()
+        self._closed = False
+
+        self._open: deque[OpenResponse] = deque()
+        self._recorded: OrderedDict[str, UsageBook] = OrderedDict()
+        self._turns = 0
+        self._requested_at: dict[str, float] = {}
+        self._unbound_speech: SpeechHandle | None = None
+        self._user_speech: deque[tuple[float, float | None]] = deque(maxlen=64)
+        self._answered_at = 0.0
+
+        self._totals = _Totals()
+
+    # -- what to watch
+
+    def watch_session(self, session: AgentSession[Any]) -> None:
+        """Listens to the session: speech, states, messages, errors, close. Call before `session.start`."""
+        self._session = session
+        errors.say_failures_plainly()
+        session.on("speech_created", self._on_speech_created)
+        session.on("user_state_changed", self._on_user_state_changed)
+        session.on("agent_state_changed", self._on_agent_state_changed)
+        session.on("conversation_item_added", self._on_conversation_item_added)
+        session.on("error", self._on_error)
+        session.on("close", self._on_close)
+
+    def watch_model(self, realtime_session: RealtimeSession[Any]) -> None:
+        """Listens to the realtime session's generations. Usage comes in by `add`, which the agent calls."""
+        self._private = GooglePrivate(realtime_session)
+        model = realtime_session.realtime_model
+        self._origin |= {"provider": model.provider, "model": model.model}
+        realtime_session.on("generation_created", self._on_generation_created)
+        realtime_session.on("input_speech_stopped", self._on_generation_ended)
+
+    # -- usage
+
+    @_out_of_the_call
+    def add(self, metrics: RealtimeModelMetrics) -> None:
+        """Takes the metrics that the realtime session emits: of a connect, or of a response."""
+        if not metrics.request_id:
+            self._add_connection(metrics)
+            return
+        if (response := self._find(metrics.request_id)) is not None:
+            self._take_usage(response, metrics)
+        elif (book := self._recorded.get(metrics.request_id)) is not None:
+            self._take_late_usage(book, metrics)
+        else:  # a response that no event announced
+            response = self._open_response(metrics.request_id, metrics.timestamp, handle=None)
+            self._take_usage(response, metrics)
+
+    def _add_connection(self, metrics: RealtimeModelMetrics) -> None:
+        private, totals = self._private, self._totals
+        go_aways = private.go_aways if private else None
+        reconnect = totals.connections > 0
+        record = ConnectionRecord(
+            **self._origin,
+            timestamp=utc_iso(metrics.timestamp),
+            connection_s=metrics.acquire_time,
+            reconnect=reconnect,
+            resumed=(private.resumption_handle if private else None) if reconnect else False,
+            go_away=None if go_aways is None else go_aways > totals.go_aways_seen,
+        )
+        totals.connected(record, go_aways)
+        self._pipeline.emit(record)
+
+    def _take_usage(self, response: OpenResponse, metrics: RealtimeModelMetrics) -> None:
+        private = self._private
+        response.metrics = metrics
+        response.raw_usage = private is not None and private.usage is not None
+        if private is None or private.generation_complete is not False:
+            response.completed_at = metrics.timestamp + metrics.duration
+        try:
+            response.book.book(self._tokens(metrics))
+        except MalformedUsageError as error:
+            response.usage_problem = str(error)
+            self._totals.error("malformed_usage")
+        self._settle(response)
+
+    def _take_late_usage(self, book: UsageBook, metrics: RealtimeModelMetrics) -> None:
+        before = (book.total() or {}).get("total_tokens") or 0
+        try:
+            book.book(self._tokens(metrics))
+        except MalformedUsageError:
+            self._totals.error("malformed_usage")
+            return
+        after = (book.total() or {}).get("total_tokens") or 0
+        self._totals.unbooked_total_tokens += after - before
+
+    def _tokens(self, metrics: RealtimeModelMetrics) -> Tokens:
+        raw = self._private.usage if self._private else None
+        return from_metrics(metrics) if raw is None else from_raw(raw)
+
+    # -- speech
+
+    @_out_of_the_call
+    def _on_speech_created(self, event: SpeechCreatedEvent) -> None:
+        if event.user_initiated:
+            self._requested_at[event.speech_handle.id] = event.created_at
+        else:
+            self._unbound_speech = event.speech_handle
+        event.speech_handle.add_done_callback(self._on_speech_done)
+
+    @_out_of_the_call
+    def _on_generation_created(self, event: GenerationCreatedEvent) -> None:
+        # the framework makes the speech of a reply that the user provoked while it handles this very event, before us
+        session = self._session
+        current = session.current_speech if session else None
+        handle = current if event.user_initiated else self._unbound_speech
+        self._unbound_speech = None
+        self._open_response(event.response_id or "", time.time(), handle)
+
+    def _open_response(self, request_id: str, created_at: float, handle: SpeechHandle | None) -> OpenResponse:
+        self._turns += 1
+        output = self._session.output if self._session else None
+        response = OpenResponse(
+            turn=self._turns,
+            request_id=request_id or f"response {self._turns}",
+            created_at=created_at,
+            handle=handle,
+            requested_at=self._requested_at.get(handle.id) if handle else None,
+            has_audio_output=output is not None and output.audio is not None and output.audio_enabled,
+        )
+        self._open.append(response)
+        return response
+
+    @_out_of_the_call
+    def _on_generation_ended(self, _: object) -> None:
+        # Gemini's plugin emits `input_speech_stopped` when a generation ends
+        if self._open:
+            self._settle_later(self._open[-1])
+
+    @_out_of_the_call
+    def _on_user_state_changed(self, event: UserStateChangedEvent) -> None:
+        if event.new_state == "speaking":
+            self._user_speech.append((event.created_at, None))
+        elif event.old_state == "speaking" and self._user_speech:
+            started_at, _ = self._user_speech.pop()
+            self._user_speech.append((started_at, event.created_at))
+
+    @_out_of_the_call
+    def _on_agent_state_changed(self, event: AgentStateChangedEvent) -> None:
+        if event.new_state != "speaking" or self._session is None:
+            return
+        response = self._spoken_by(self._session.current_speech)
+        if response is not None and response.first_audio_at is None and response.has_audio_output:
+            response.first_audio_at = event.created_at
+
+    @_out_of_the_call
+    def _on_conversation_item_added(self, event: ConversationItemAddedEvent) -> None:
+        item = event.item
+        if not isinstance(item, ChatMessage) or item.role != "assistant":
+            return
+        for request_id in (item.id, *item.metrics.get("provider_request_ids", ())):
+            if (response := self._find(request_id)) is not None:
+                response.take_message(item)
+                self._settle(response)
+                return
+
+    @_out_of_the_call
+    def _on_speech_done(self, handle: SpeechHandle) -> None:
+        self._requested_at.pop(handle.id, None)
+        if (error := handle.exception()) is not None:
+            self._say_failure(error, recoverable=False)
+        for response in [open for open in self._open if open.handle is handle]:
+            self._settle(response)
+
+    def _find(self, request_id: str) -> OpenResponse | None:
+        return next((response for response in self._open if response.request_id == request_id), None)
+
+    def _spoken_by(self, handle: SpeechHandle | None) -> OpenResponse | None:
+        return next((response for response in reversed(self._open) if response.handle is handle), None)
+
+    # -- from open to recorded
+
+    def _settle(self, response: OpenResponse) -> None:
+        """Records the response if nothing more is to come, else gives its other half `SETTLE_S`."""
+        spoken = response.message or response.handle is None or response.handle.done()
+        if response.metrics is not None and spoken:
+            response.ready = True
+            self._emit_ready()
+        else:
+            self._settle_later(response)
+
+    def _settle_later(self, response: OpenResponse) -> None:
+        asyncio.get_running_loop().call_later(SETTLE_S, self._expire, response)
+
+    @_out_of_the_call
+    def _expire(self, response: OpenResponse) -> None:
+        if not self._still_to_be_heard(response):
+            response.ready = True
+            self._emit_ready()
+
+    def _still_to_be_heard(self, response: OpenResponse) -> bool:
+        """Whether the response plays or waits for its turn; its speech's end will settle it."""
+        handle, session = response.handle, self._session
+        if handle is None or handle.done() or response.message:
+            return False
+        speaking = session is not None and session.current_speech is handle and session.agent_state == "speaking"
+        return speaking or not response.called_tool
+
+    def _emit_ready(self) -> None:
+        while self._open and self._open[0].ready:
+            self._emit(self._open.popleft())
+
+    def _emit(self, response: OpenResponse) -> None:
+        speech_end, why_not = self._answered_speech(response.first_audio_at)
+        origin = {**self._origin, "timestamp": utc_iso(response.created_at)}
+        record = response.record(speech_end, why_not, self._budget_s, **origin)
+        if response.first_audio_at is not None:
+            self._answered_at = response.first_audio_at
+        self._recorded[response.request_id] = response.book
+        if len(self._recorded) > _REMEMBERED:
+            self._recorded.popitem(last=False)
+        self._totals.responded(
+            record, response.book.total(), silent=response.message and response.first_audio_at is None
+        )
+        self._pipeline.emit(record)
+
+    def _answered_speech(self, first_audio_at: float | None) -> tuple[float | None, str]:
+        """End of the user's speech that audio beginning at `first_audio_at` answers, else why there is none."""
+        if first_audio_at is None:
+            return None, ""
+        before = [speech for speech in self._user_speech if speech[0] <= first_audio_at]
+        if not before or (before[-1][1] or first_audio_at) <= self._answered_at:
+            return None, "no end of user speech was seen since the agent's last reply"
+        ended_at = before[-1][1]
+        if ended_at is None or ended_at > first_audio_at:
+            return None, "the user was still speaking when the audio began"
+        return ended_at, ""
+
+    # -- faults and the end
+
+    @_out_of_the_call
+    def _on_error(self, event: ErrorEvent) -> None:
+        error = getattr(event.error, "error", event.error)
+        if isinstance(error, Exception):
+            self._say_failure(error, recoverable=getattr(event.error, "recoverable", False))
+
+    def _say_failure(self, error: BaseException, *, recoverable: bool) -> None:
+        failure = errors.describe(error)
+        self._totals.error(failure.kind)
+        logger.log(logging.WARNING if recoverable else logging.ERROR, failure.happened)
+        if not recoverable:
+            logger.error(failure.todo)
+
+    @_out_of_the_call
+    def _on_close(self, event: CloseEvent) -> None:
+        error = getattr(event.error, "error", None)
+        self.close(errors.describe(error).kind if isinstance(error, Exception) else event.reason.value)
+
+    @_out_of_the_call
+    def close(self, end_reason: str) -> None:
+        """Records what is still open, then the session, and lets the pipeline drain. Only the first call counts."""
+        if self._closed:
+            return
+        self._closed = True
+        for response in self._open:
+            response.ready = True
+        self._emit_ready()
+        private, totals = self._private, self._totals
+        self._pipeline.close(
+            SessionRecord(
+                **self._origin,
+                timestamp=utc_iso(time.time()),
+                duration_s=time.time() - self._started_at,
+                end_reason=end_reason,
+                latency_budget_s=self._budget_s,
+                over_latency_budget=None if self._budget_s is None else totals.over_budget,
+                go_aways=private.go_aways if private else None,
+                context_compression=private.context_compression if private else None,
+                **totals.as_fields(),
+            )
+        )
+
+    async def aclose(self, reason: str = "") -> None:
+        """`close`, then waits until every record is written, at most `pipeline.DRAIN_S`. A job's shutdown callback."""
+        self.close(reason or "job_shutdown")
+        await self._pipeline.drained()
+
+
+class _Totals:
+    """Sums over a session's records."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.go_aways_seen = 0
+        self.unbooked_total_tokens = 0
+        self.over_budget = 0
+        self._reconnects = 0
+        self._resumptions: int | None = 0
+        self._responses = 0
+        self._interrupted = 0
+        self._silent = 0
+        self._without_usage = 0
+        self._compressions_seen = 0
+        self._last_input_tokens: int | None = None
+        self._tokens: Tokens = {}
+        self._waits_s: list[float] = []
+        self._errors: dict[str, int] = {}
+
+    def connected(self, record: ConnectionRecord, go_aways: int | None) -> None:
+        self.connections += 1
+        self.go_aways_seen = go_aways or 0
+        self._reconnects += record.reconnect
+        self._last_input_tokens = None
+        if record.resumed is None:
+            self._resumptions = None
+        elif self._resumptions is not None:
+            self._resumptions += record.resumed
+
+    def responded(self, record: ResponseRecord, tokens: Tokens | None, *, silent: bool) -> None:
+        self._responses += 1
+        self._interrupted += record.interrupted
+        self._silent += silent
+        self._without_usage += tokens is None
+        self.over_budget += bool(record.over_latency_budget)
+        if record.time_to_first_audio_s is not None:
+            self._waits_s.append(record.time_to_first_audio_s)
+        if tokens is not None:
+            self._tokens = add(self._tokens, tokens)
+            input_tokens = tokens["input_tokens"] or 0
+            self._compressions_seen += self._last_input_tokens is not None and input_tokens < self._last_input_tokens
+            self._last_input_tokens = input_tokens
+
+    def error(self, kind: str) -> None:
+        self._errors[kind] = self._errors.get(kind, 0) + 1
+
+    def as_fields(self) -> dict[str, Any]:
+        waits_s = sorted(self._waits_s)
+        tokens = self._tokens or (dict.fromkeys(TOKEN_FIELDS, None if self._responses else 0))
+        return {
+            "connections": self.connections,
+            "reconnects": self._reconnects,
+            "resumptions": self._resumptions,
+            "responses": self._responses,
+            "interrupted": self._interrupted,
+            "silent": self._silent,
+            "without_usage": self._without_usage,
+            "context_compressions_seen": self._compressions_seen,
+            "errors": self._errors,
+            "unbooked_total_tokens": self.unbooked_total_tokens,
+            "time_to_first_audio_p50_s": _percentile(waits_s, 0.50),
+            "time_to_first_audio_p95_s": _percentile(waits_s, 0.95),
+            "time_to_first_audio_max_s": waits_s[-1] if waits_s else None,
+            "time_to_first_audio_reason": None if waits_s else "no response has a known time to first audio",
+            "usage_reason": f"{self._without_usage} of {self._responses} responses came without usage"
+            if self._without_usage
+            else None,
+            **tokens,
+        }
+
+
+def _percentile(ordered: list[float], share: float) -> float | None:
+    """By nearest rank: a value that was measured, not one between two."""
+    return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None

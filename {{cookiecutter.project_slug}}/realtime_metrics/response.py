@@ -1,0 +1,161 @@
+"""One response while it is open: what its two halves, usage and speech, have told so far, and the record made of it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from livekit.agents import SpeechHandle
+from livekit.agents.llm import ChatMessage
+from livekit.agents.metrics import RealtimeModelMetrics
+
+from .records import FirstAudioFrom, ResponseRecord
+from .usage import NO_TOKENS, PUBLIC_ONLY, UsageBook
+
+
+@dataclass(slots=True)
+class OpenResponse:
+    """Collects; times are `time.time()`."""
+
+    turn: int
+    request_id: str
+    created_at: float
+    handle: SpeechHandle | None = None
+    """Whose playing the response is; `None` where the framework plays nothing of it."""
+    requested_at: float | None = None
+    """When the program asked for the reply."""
+    has_audio_output: bool = True
+    book: UsageBook = field(default_factory=UsageBook)
+    raw_usage: bool = False
+    """Whether the usage came with everything the provider sent."""
+    usage_problem: str | None = None
+    metrics: RealtimeModelMetrics | None = None
+    """The last one that arrived."""
+    completed_at: float | None = None
+    """When the model had generated all of it."""
+    first_audio_at: float | None = None
+    playback_latency_s: float | None = None
+    message: bool = False
+    """Whether its text went into the conversation."""
+    message_interrupted: bool = False
+    ready: bool = False
+
+    @property
+    def called_tool(self) -> bool:
+        items = self.handle.chat_items if self.handle else []
+        return any(item.type == "function_call" for item in items)
+
+    @property
+    def interrupted(self) -> bool:
+        if self.message:
+            return self.message_interrupted
+        return self.handle is not None and self.handle.interrupted
+
+    def take_message(self, message: ChatMessage) -> None:
+        """The assistant's message: when it began to play, and whether it was cut short."""
+        marks = message.metrics
+        if self.has_audio_output and not self.message and (started_at := marks.get("started_speaking_at")):
+            self.first_audio_at = started_at
+            self.playback_latency_s = marks.get("playback_latency")
+        self.message = True
+        self.message_interrupted = self.message_interrupted or message.interrupted
+
+    def record(
+        self, user_speech_end: float | None, why_no_speech_end: str, budget_s: float | None, **origin: Any
+    ) -> ResponseRecord:
+        """The record of all that is known now.
+
+        Args:
+            user_speech_end: end of the speech that this response answers, if it answers one that was heard.
+            why_no_speech_end: why that is unknown.
+            budget_s: the longest wait that is within budget.
+            origin: the fields of `records.Record` that are the session's.
+        """
+        metrics = self.metrics
+        ttft = metrics.ttft if metrics and metrics.ttft >= 0 else None
+        waited_from, waiting_since = self._wait(user_speech_end)
+        wait_s = ttft
+        if self.first_audio_at is not None and waiting_since is not None:
+            wait_s = self.first_audio_at - waiting_since
+        else:
+            waited_from, waiting_since = None if ttft is None else "model", None
+        duration_s, duration_reason = self._duration(ttft)
+        counts: dict[str, Any] = dict(self.book.total() or NO_TOKENS)
+        output_tokens = counts["output_tokens"]
+        return ResponseRecord(
+            **origin,
+            turn=self.turn,
+            request_id=self.request_id,
+            label=metrics.label if metrics else "",
+            time_to_first_audio_s=wait_s,
+            time_to_first_audio_from=waited_from,
+            time_to_first_audio_reason=None if wait_s is not None else self._no_wait_reason(why_no_speech_end),
+            **self._parts(waiting_since),
+            playback_latency_s=self.playback_latency_s,
+            over_latency_budget=None if wait_s is None or budget_s is None else wait_s > budget_s,
+            duration_s=duration_s,
+            duration_reason=duration_reason,
+            framework_duration_s=metrics.duration if metrics else None,
+            tokens_per_second=output_tokens / duration_s if output_tokens is not None and duration_s else None,
+            usage_messages=self.book.messages,
+            usage_reason=self._usage_reason(),
+            interrupted=self.interrupted,
+            **counts,
+        )
+
+    def _wait(self, user_speech_end: float | None) -> tuple[FirstAudioFrom | None, float | None]:
+        if user_speech_end is not None:
+            return "user_speech_end", user_speech_end
+        if self.requested_at is not None:
+            return "reply_requested", self.requested_at
+        return None, None
+
+    def _parts(self, waiting_since: float | None) -> dict[str, Any]:
+        parts: dict[str, Any] = {"time_to_generation_s": None, "generation_to_audio_s": None}
+        if waiting_since is None:
+            return parts
+        if self.created_at >= waiting_since:
+            parts["time_to_generation_s"] = self.created_at - waiting_since
+        if (forwarded_at := self._forwarded_at) is not None:
+            parts["generation_to_audio_s"] = forwarded_at - max(self.created_at, waiting_since)
+        return parts
+
+    @property
+    def _forwarded_at(self) -> float | None:
+        if self.first_audio_at is None or self.playback_latency_s is None:
+            return None
+        return self.first_audio_at - self.playback_latency_s
+
+    def _duration(self, ttft: float | None) -> tuple[float | None, str | None]:
+        if self.metrics is None:
+            return None, self._usage_reason()
+        if ttft is not None:
+            return self.metrics.duration - ttft, None
+        if self.first_audio_at is None:
+            return None, self._no_audio_reason()
+        if self.completed_at is None:
+            return None, "usage arrived before the generation was complete"
+        if (forwarded_at := self._forwarded_at) is None:
+            return None, "the framework did not say when the first audio arrived"
+        if self.completed_at <= forwarded_at:
+            return None, "the audio was held back until the generation was complete"
+        return self.completed_at - forwarded_at, None
+
+    def _no_wait_reason(self, why_no_speech_end: str) -> str:
+        return self._no_audio_reason() if self.first_audio_at is None else why_no_speech_end
+
+    def _no_audio_reason(self) -> str:
+        if self.handle is None:
+            return "the framework did not play this response"
+        if not self.has_audio_output:
+            return "the session has no audio output"
+        if self.called_tool and not self.message:
+            return "no audio: the response was a tool call"
+        if self.interrupted:
+            return "interrupted before any audio was played"
+        return "no audio: the response was text only" if self.message else "no audio was played"
+
+    def _usage_reason(self) -> str | None:
+        if self.usage_problem is not None:
+            return self.usage_problem
+        if self.book.messages == 0:
+            return "no usage message arrived"
+        return None if self.raw_usage else PUBLIC_ONLY

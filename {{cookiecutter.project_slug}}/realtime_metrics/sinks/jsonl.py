@@ -1,0 +1,72 @@
+"""One JSON object a line, appended to a file that several agents may share and a log rotation may move away."""
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING
+
+import portalocker
+
+from . import AnyRecord
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+
+class JsonlSink:
+    """Appends to `METRICS_JSONL_PATH`.
+
+    The file is opened for every line, so one that was rotated away is made anew, and locked meanwhile (portalocker: one
+    way for POSIX and Windows), so agents do not mix their lines. A line is written whole or taken back; what a killed
+    process left half-written is closed off before the next line. A line reaches the system before `write` returns.
+
+    Raises:
+        OSError: from `write`: the file cannot be opened or the disk is full.
+    """
+
+    def __init__(self, settings: "Settings") -> None:
+        self._path = settings.metrics_jsonl_path
+
+    @staticmethod
+    def problem(settings: "Settings") -> str | None:
+        path = settings.metrics_jsonl_path
+        existed = path.exists()
+        try:
+            path.open("ab").close()
+        except OSError as error:
+            why = f"cannot be written to ({error.strerror})"
+            return f"METRICS_JSONL_PATH={str(path)!r} {why}: name a file that can be made or appended to"
+        if not existed:
+            path.unlink(missing_ok=True)
+        return None
+
+    def write(self, record: AnyRecord) -> None:
+        line = json.dumps(record.as_dict(), ensure_ascii=False, allow_nan=False) + "\n"
+        with self._path.open("a+b", buffering=0) as file:
+            portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE)
+            _append(file.fileno(), line.encode())
+
+    def close(self) -> None:
+        """Nothing is held open between lines."""
+
+
+def _append(fd: int, line: bytes) -> None:
+    size = os.fstat(fd).st_size
+    if size and _last_byte(fd, size) != b"\n":
+        line = b"\n" + line
+    try:
+        while line:
+            line = line[os.write(fd, line) :]
+    except OSError:
+        _take_back(fd, size)
+        raise
+
+
+def _last_byte(fd: int, size: int) -> bytes:
+    os.lseek(fd, size - 1, os.SEEK_SET)
+    return os.read(fd, 1)
+
+
+def _take_back(fd: int, size: int) -> None:
+    with contextlib.suppress(OSError):  # a device cannot be cut
+        os.ftruncate(fd, size)
