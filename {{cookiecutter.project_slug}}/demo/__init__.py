@@ -1,0 +1,1 @@
+"""The same agent, offline: a local Gemini Live server and a user who speaks from a WAV file. Run it with `uv run -m demo`."""

@@ -1,0 +1,131 @@
+"""One call: the local Gemini Live server, the user at the console, and the real agent between them."""
+
+import asyncio
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.agent_process import AgentProcess
+from demo.console_host import ConsoleHost
+from demo.gemini_server import GeminiLiveServer
+from demo.scenario import Scenario
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Call:
+    """A call that goes on.
+
+    Attributes:
+        server: what the agent hears and says.
+        host: the user.
+        agent: the agent's process.
+        jsonl: the file that the agent's JSONL sink writes.
+        started_at: `time.time()` when the agent was started.
+    """
+
+    scenario: Scenario
+    server: GeminiLiveServer
+    host: ConsoleHost
+    agent: AgentProcess
+    jsonl: Path
+    started_at: float
+
+    def records(self, kind: str | None = None) -> list[Record]:
+        """What the JSONL sink has written so far; every complete line must parse."""
+        if not self.jsonl.exists():
+            return []
+        lines = self.jsonl.read_text("utf-8").split("\n")[:-1]
+        records = [json.loads(line) for line in lines]
+        return [record for record in records if kind in (None, record["kind"])]
+
+    async def wait_for_records(self, kind: str, number: int = 1, timeout_s: float = 15.0) -> list[Record]:
+        """The records of a kind, once there are so many.
+
+        Raises:
+            TimeoutError: there are fewer.
+            ConnectionError: the agent ended, and there are fewer.
+        """
+        async with asyncio.timeout(timeout_s):
+            while True:
+                # looked at before the records: what ended has written what it has to
+                ended = self.agent.returncode is not None
+                if len(records := self.records(kind)) >= number:
+                    return records
+                if ended:
+                    raise ConnectionError(f"the agent ended with {len(records)} of {number} {kind} records")
+                await asyncio.sleep(0.02)
+
+    async def hang_up(self, timeout_s: float = 15.0) -> int:
+        """Ctrl-C for the agent; its exit code, when it has ended by itself.
+
+        Raises:
+            TimeoutError: it does not end.
+        """
+        return await self.agent.stop(timeout_s)
+
+
+@asynccontextmanager
+async def call(
+    scenario: Scenario,
+    *,
+    sinks: str = "console,jsonl",
+    env: Mapping[str, str] | None = None,
+    entrypoint: str | None = None,
+    jsonl: Path | None = None,
+    prepare: Callable[[GeminiLiveServer], None] | None = None,
+) -> AsyncIterator[Call]:
+    """Starts the agent, waits for its console to connect, and leaves nothing behind.
+
+    Args:
+        scenario: what the server plays.
+        sinks: METRICS_SINKS.
+        env: more variables for the agent.
+        entrypoint: the file to run, if not the scenario's.
+        jsonl: METRICS_JSONL_PATH, if not a temporary file.
+        prepare: called with the running server, before the agent starts.
+
+    Raises:
+        AgentFailedError: the agent ended before it connected.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="call-", ignore_cleanup_errors=True))
+        path = jsonl or Path(folder, "metrics.jsonl")
+        server = await stack.enter_async_context(GeminiLiveServer(scenario))
+        host = await stack.enter_async_context(ConsoleHost())
+        if prepare is not None:
+            prepare(server)
+        variables = {**server.env, "METRICS_SINKS": sinks, "METRICS_JSONL_PATH": str(path), **(env or {})}
+        arguments = ("console", entrypoint or scenario.entrypoint, "--connect-addr", host.address)
+        started_at = time.time()
+        agent = await stack.enter_async_context(AgentProcess(*arguments, env=variables))
+        await _connected(host, agent)
+        yield Call(scenario, server, host, agent, path, started_at)
+
+
+class AgentFailedError(Exception):
+    """The agent's process ended when it should not have."""
+
+    def __init__(self, agent: AgentProcess) -> None:
+        super().__init__(f"the agent ended with exit code {agent.returncode}")
+        self.agent = agent
+
+
+async def _connected(host: ConsoleHost, agent: AgentProcess) -> None:
+    connected, ended = asyncio.ensure_future(host.connected.wait()), asyncio.ensure_future(agent.wait(60))
+    try:
+        await asyncio.wait([connected, ended], return_when=asyncio.FIRST_COMPLETED)
+        if not connected.done():
+            await ended
+            raise AgentFailedError(agent)
+    finally:
+        connected.cancel()
+        ended.cancel()
+        await asyncio.gather(connected, ended, return_exceptions=True)

@@ -1,0 +1,355 @@
+"""One connection to the local Gemini Live server: the wire of Gemini Live, played from a scenario."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import math
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
+
+from demo.hearing import SAMPLE_RATE, Hearing
+from demo.ledger import Entry, is_malformed
+from demo.scenario import Connect, Fault, Reply, Scenario, Turn, Usage
+from demo.seen import Seen, Setup, What
+from demo.speech import utterances
+from demo.tokens import Context
+
+OUTPUT_SAMPLE_RATE = 24000
+PIECE_S = 0.1
+DEFAULT_TURN = Turn(text="I have nothing more to say.", audio_s=1.0)
+"""For who goes on talking after the scenario's last turn."""
+
+
+@dataclass
+class Client:
+    """Where a client is in its scenario. Outlives its connections, as the plugin's session does."""
+
+    key: str
+    scenario: Scenario
+    attempts: int = 0
+    greeted: bool = False
+    turns_begun: int = 0
+    generations: int = 0
+    """How many generations the plugin has begun; usage is booked on the last, also when it has ended."""
+    generating: bool = False
+    busy: int = 0
+    """How much is still going on: replies, late usage."""
+    context: Context = field(default_factory=Context)
+
+    @property
+    def next_turn(self) -> Turn | None:
+        turns = self.scenario.turns
+        return turns[self.turns_begun] if self.turns_begun < len(turns) else None
+
+    @property
+    def at_end(self) -> bool:
+        begun = self.greeted or self.scenario.greeting is None
+        return begun and self.next_turn is None and not self.busy
+
+    def follow(self, message: Mapping[str, Any]) -> None:
+        """Begins and ends generations as the plugin does on reading the message."""
+        content = message.get("serverContent", {})
+        transcripts = (content.get(name, {}).get("text") for name in ("inputTranscription", "outputTranscription"))
+        if not self.generating and ("toolCall" in message or "modelTurn" in content or any(transcripts)):
+            self.generations += 1
+            self.generating = True
+        if "toolCall" in message or content.get("turnComplete"):
+            self.generating = False
+
+
+@dataclass
+class _Said:
+    """How far a reply has come."""
+
+    reply: Reply
+    heard_s: float
+    audio_s: float = 0.0
+
+    @property
+    def share(self) -> float:
+        return self.audio_s / self.reply.audio_s if self.reply.audio_s else 1.0
+
+
+class GeminiConnection:
+    """Plays the client's scenario on one websocket."""
+
+    def __init__(
+        self, seen: Seen, client: Client, websocket: ServerConnection, number: int, connect: Connect
+    ) -> None:
+        self._seen = seen
+        self._client = client
+        self._websocket = websocket
+        self._number = number
+        self._connect = connect
+        self._hearing = Hearing()
+        self._heard_s = 0.0
+        self._said: _Said | None = None
+        self._replying: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unread: str | None = None
+
+    async def run(self) -> None:
+        """Serves the connection until either side closes it."""
+        try:
+            setup = json.loads(await self._websocket.recv())["setup"]
+            self._seen.setups.append(Setup(self._client.key, self._number, setup))
+            self._note("setup")
+            await self._answer_setup()
+            async for message in self._websocket:
+                await self._receive(json.loads(message))
+        except ConnectionClosed:
+            pass
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._client.generating = False
+            by_client = self._websocket.protocol.close_rcvd_then_sent is not False
+            self._note("closed_by_client" if by_client else "closed_by_server")
+
+    async def _answer_setup(self) -> None:
+        connect = self._connect
+        await asyncio.sleep(connect.delay_s)
+        if connect.accept:
+            await self._send({"setupComplete": {}})
+            await self._offer_resumption()
+        if connect.close_code is not None:
+            await self._websocket.close(connect.close_code, connect.reason)
+        elif connect.accept and (self._client.greeted or self._client.scenario.greeting is None):
+            self._begin_by_itself()
+
+    async def _receive(self, message: Mapping[str, Any]) -> None:
+        if media := message.get("realtime_input", {}).get("audio"):
+            await self._hear(base64.urlsafe_b64decode(media["data"]))
+        elif message.get("client_content", {}).get("turnComplete"):
+            await self._be_asked()
+        elif "tool_response" in message:
+            self._note("tool_response")
+            self._reply_to(self._take_turn())
+
+    async def _hear(self, pcm: bytes) -> None:
+        if self._hearing.speaking:
+            self._heard_s += len(pcm) / 2 / SAMPLE_RATE
+        change = self._hearing.hear(pcm)
+        if change == "started":
+            self._note("speech_started")
+            self._heard_s = 0.0
+            await self._interrupt()
+        elif change == "ended":
+            self._note("speech_ended")
+            self._reply_to(self._take_turn(), self._heard_s)
+
+    async def _be_asked(self) -> None:
+        """The client wants a reply (`generate_reply`)."""
+        self._note("requested")
+        client = self._client
+        if client.greeted:
+            await self._interrupt()
+            self._reply_to(self._take_turn())
+        elif client.scenario.greeting is not None:
+            client.greeted = True
+            self._reply_to(client.scenario.greeting)
+
+    def _take_turn(self) -> Turn:
+        turn = self._client.next_turn
+        self._client.turns_begun += 1
+        return turn or DEFAULT_TURN
+
+    def _begin_by_itself(self) -> None:
+        """The next turn, where it needs nobody to speak."""
+        turn = self._client.next_turn
+        if turn is not None and turn.user is None:
+            self._reply_to(self._take_turn(), wait_s=turn.pause_s)
+
+    def _reply_to(self, reply: Reply, heard_s: float = 0.0, wait_s: float = 0.0) -> None:
+        self._said = _Said(reply, heard_s)
+        self._replying = self._start(self._reply(self._said, wait_s))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        async def run() -> None:
+            with contextlib.suppress(ConnectionClosed):
+                await work
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self._client.busy -= 1
+            self._seen.wake()
+            if not task.cancelled() and (error := task.exception()):
+                asyncio.get_running_loop().call_exception_handler({"message": "demo server", "exception": error})
+
+        self._client.busy += 1
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(done)
+        return task
+
+    async def _reply(self, said: _Said, wait_s: float) -> None:
+        reply = said.reply
+        await asyncio.sleep(wait_s)
+        if reply.fault is not None and reply.fault.kind == "silence":
+            self._said = None
+            return
+        await self._send_usage(said, "before")
+        if isinstance(reply, Turn) and (heard := _heard(reply)):
+            await self._send_content(inputTranscription={"text": heard})
+        if reply.thought:
+            await self._send_content(modelTurn={"parts": [{"text": reply.thought, "thought": True}]})
+        await asyncio.sleep(reply.latency_s)
+        await self._speak(said)
+        if reply.tool is not None:
+            call = {"id": f"call-{self._client.turns_begun}", "name": reply.tool.name, "args": reply.tool.args}
+            await self._end(said, {"toolCall": {"functionCalls": [call]}})
+            return
+        await self._send_content(generationComplete=True)
+        if self._client.scenario.waits_for_playback:
+            await asyncio.sleep(max(0.0, reply.audio_s * (1 - 1 / self._client.scenario.pace)))
+        await self._end(said, {"serverContent": {"turnComplete": True}})
+        await self._offer_resumption()
+        self._begin_by_itself()
+
+    async def _speak(self, said: _Said) -> None:
+        """Audio and its words, faster than real time, and what goes wrong on the way."""
+        reply, clock = said.reply, asyncio.get_running_loop().time
+        begun_at = clock()
+        pieces = max(1, math.ceil(reply.audio_s / PIECE_S - 0.001))
+        for number, words in enumerate(_shares(reply.text, pieces)):
+            await self._go_wrong(said)
+            piece_s = min(PIECE_S, reply.audio_s - said.audio_s)
+            if piece_s > 0:
+                await self._send_content(modelTurn={"parts": [_audio_part(piece_s)]})
+                said.audio_s += piece_s
+            if words:
+                await self._send_content(outputTranscription={"text": words})
+            if number == 0:
+                self._note("first_audio" if reply.audio_s else "first_text")
+                await self._send_usage(said, "early")
+            await asyncio.sleep(begun_at + said.audio_s / self._client.scenario.pace - clock())
+        await self._go_wrong(said)
+
+    async def _go_wrong(self, said: _Said) -> None:
+        fault = said.reply.fault
+        if fault is None or said.audio_s < fault.after_audio_s - 0.001 or self._unread is not None:
+            return
+        if fault.kind == "close":
+            await self._close(fault)
+        elif fault.kind == "go_away":
+            self._unread = "the client leaves after goAway"
+            await self._websocket.send(json.dumps({"goAway": {"timeLeft": "1s"}}))
+        elif fault.kind == "garbage":
+            await self._websocket.send("<html>502 Bad Gateway</html>")
+            self._unread = "the client stopped reading at garbage"
+
+    async def _close(self, fault: Fault) -> None:
+        self._unread = "the connection was closed"
+        await self._websocket.close(fault.code, fault.reason)
+
+    async def _interrupt(self) -> None:
+        """The user speaks, or the client asks for something else: the reply ends here."""
+        said, replying = self._said, self._replying
+        if said is None or replying is None or replying.done():
+            return
+        replying.cancel()
+        await asyncio.wait([replying])
+        self._note("interrupted")
+        await self._send_content(interrupted=True)
+        await self._end(said, {"serverContent": {"turnComplete": True}})
+
+    async def _end(self, said: _Said, message: dict[str, Any]) -> None:
+        """The last message of a reply, with its usage on it."""
+        self._said = None
+        riding, *more = [*_usages(said, "with"), None]
+        await self._send(message, said, riding)
+        for usage in more:
+            if usage is not None:
+                await self._send({}, said, usage)
+        self._client.context.add(said.reply, said.heard_s, said.share)
+        for usage in _usages(said, "late"):
+            self._start(self._send_late(said, usage))
+        if "serverContent" in message:
+            self._note("turn_complete")
+
+    async def _send_late(self, said: _Said, usage: Usage) -> None:
+        await asyncio.sleep(usage.late_s)
+        await self._send({}, said, usage)
+
+    async def _send_usage(self, said: _Said, when: str) -> None:
+        for usage in _usages(said, when):
+            await self._send({}, said, usage)
+
+    async def _send_content(self, **content: Any) -> None:
+        await self._send({"serverContent": content})
+
+    async def _offer_resumption(self) -> None:
+        if self._client.scenario.resumption:
+            handle = f"{self._client.key}/{self._client.turns_begun}"
+            await self._send({"sessionResumptionUpdate": {"newHandle": handle, "resumable": True}})
+
+    async def _send(self, message: dict[str, Any], said: _Said | None = None, usage: Usage | None = None) -> None:
+        """Sends a message; what it does at the plugin, and its usage in the ledger, are noted once it is sent."""
+        if self._unread == "the client leaves after goAway" and usage is not None:
+            # whether it is still read would be a matter of luck
+            usage = None
+        payload = None
+        if said is not None and usage is not None:
+            payload = _payload(self._client.context, said, usage)
+            message = {**message, "usageMetadata": payload}
+        if not message:
+            return
+        # an open websocket writes at once: what is booked here stands in the order of the wire
+        if self._websocket.state is State.OPEN:
+            if self._unread is None:
+                self._client.follow(message)
+            if payload is not None:
+                self._enter(payload)
+        await self._websocket.send(json.dumps(message))
+
+    def _enter(self, payload: Mapping[str, Any]) -> None:
+        client, lost = self._client, self._unread
+        if lost is None and is_malformed(payload):
+            lost = "malformed"
+            self._unread = "the client stopped reading at a malformed message"
+        elif lost is None and not client.generations:
+            lost = "sent before any generation"
+        entry = Entry(client.key, self._number, client.generations, payload, time.time(), lost)
+        self._seen.ledger.entries.append(entry)
+
+    def _note(self, what: What) -> None:
+        self._seen.note(what, self._client.key, self._number)
+
+
+def _heard(turn: Turn) -> str:
+    if turn.heard is not None:
+        return turn.heard
+    return utterances()[turn.user].text if turn.user else ""
+
+
+def _usages(said: _Said, when: str) -> list[Usage]:
+    return [usage for usage in said.reply.usage if usage.when == when]
+
+
+def _payload(context: Context, said: _Said, usage: Usage) -> Mapping[str, Any]:
+    if usage.counts is not None:
+        return usage.counts
+    return context.usage_metadata(said.reply, said.heard_s, usage.share * said.share)
+
+
+def _shares(text: str, pieces: int) -> list[str]:
+    """The words, spread over the pieces of audio."""
+    words = [f" {word}" for word in text.split()]
+    bounds = [round(number * len(words) / pieces) for number in range(pieces + 1)]
+    return ["".join(words[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)]
+
+
+def _audio_part(duration_s: float) -> dict[str, Any]:
+    """A quiet tone, as PCM16."""
+    times = np.arange(round(duration_s * OUTPUT_SAMPLE_RATE)) / OUTPUT_SAMPLE_RATE
+    pcm = (np.sin(times * 2 * np.pi * 220) * 2000).astype(np.int16).tobytes()
+    return {"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": base64.b64encode(pcm).decode()}}

@@ -1,0 +1,54 @@
+"""What the demo's user can say: the utterances of `speech.wav`, by name."""
+
+import tomllib
+import wave
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+FOLDER = Path(__file__).parent
+WAV = FOLDER / "speech.wav"
+TABLE = FOLDER / "speech.toml"
+WAV_SAMPLE_RATE = 16000
+
+Samples = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One thing that the user says.
+
+    Attributes:
+        name: how scenarios call it.
+        text: the words.
+        samples: mono PCM16 at `WAV_SAMPLE_RATE`, from the first to the last sample of real speech.
+    """
+
+    name: str
+    text: str
+    samples: Samples
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / WAV_SAMPLE_RATE
+
+    def resampled(self, sample_rate: int) -> Samples:
+        """The samples at a whole multiple of `WAV_SAMPLE_RATE`."""
+        factor = sample_rate // WAV_SAMPLE_RATE
+        positions = np.arange(len(self.samples) * factor) / factor
+        return np.interp(positions, np.arange(len(self.samples)), self.samples).astype(np.int16)
+
+
+@cache
+def utterances() -> dict[str, Utterance]:
+    """All utterances by name, in the order of the WAV file."""
+    with wave.open(str(WAV)) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    table = tomllib.loads(TABLE.read_text("utf-8"))
+    return {
+        name: Utterance(name, entry["text"], samples[entry["start_sample"] : entry["end_sample"]])
+        for name, entry in table.items()
+    }
