@@ -3,13 +3,13 @@
 cruft renders into temporary folders, where these commands would lead nobody; only cookiecutter sets `_output_dir`.
 """
 
-import os
+from pathlib import Path
 
-if "{{ '_output_dir' in cookiecutter }}" == "True":
+if int("{{ ('_output_dir' in cookiecutter) | int }}"):
     print(f"""
 Your agent is ready. Next:
 
-    cd "{os.getcwd()}"
+    cd "{Path.cwd()}"
     uv run -m demo             a whole call with its reports, offline: no keys, no microphone
     uv run agent.py console    talk to it: first copy .env.example to .env.local and fill in the keys
 """)

@@ -134,6 +134,16 @@ def test_rendering_into_a_folder_that_exists_is_refused_and_leaves_it_alone(outp
     assert content_of(output) == {f"{DEFAULT_SLUG}/mine.txt": b"mine"}
 
 
+def test_rendering_again_over_a_project_keeps_the_files_that_a_person_added(output: Path) -> None:
+    project = bake(output)
+    mine = [project.path / folder / "mine.txt" for folder in (".", "tests", "demo/scenarios")]
+    for file in mine:
+        file.write_text("mine", encoding="utf-8")
+    told = run_cookiecutter("--no-input", "--overwrite-if-exists", output=output)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert [file.read_text(encoding="utf-8") for file in mine] == ["mine"] * 3
+
+
 @pytest.mark.parametrize("text", ['"', "\\", "\t\n\r\b\f", "\x00\x1f\x7f\x9f", "🎉\u2028é", "\\u0041", "${HOME} {x} #"])
 def test_the_toml_filter_writes_what_toml_reads_back(text: str) -> None:
     import tomllib
