@@ -22,11 +22,11 @@ from livekit.agents import (
     ConversationItemAddedEvent,
     ErrorEvent,
     SpeechCreatedEvent,
-    SpeechHandle,
     UserStateChangedEvent,
 )
 from livekit.agents.llm import ChatMessage, GenerationCreatedEvent, RealtimeSession
 from livekit.agents.metrics import RealtimeModelMetrics
+from livekit.agents.voice import SpeechHandle
 
 from . import errors
 from .google_private import GooglePrivate

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from livekit.agents import SpeechHandle
 from livekit.agents.llm import ChatMessage
 from livekit.agents.metrics import RealtimeModelMetrics
+from livekit.agents.voice import SpeechHandle
 
 from .records import FirstAudioFrom, ResponseRecord
 from .usage import NO_TOKENS, PUBLIC_ONLY, UsageBook
