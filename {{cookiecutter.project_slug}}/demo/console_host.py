@@ -17,7 +17,7 @@ from livekit.protocol.agent_pb import agent_session as pb
 from demo.speech import Samples, Utterance
 
 SAMPLE_RATE = 48000
-FRAME_S = 0.02
+FRAME_S = 0.01
 FRAME_SAMPLES = round(SAMPLE_RATE * FRAME_S)
 SILENCE = np.zeros(FRAME_SAMPLES, np.int16)
 
@@ -162,7 +162,7 @@ class ConsoleHost:
             self._writer.write(struct.pack(">I", len(data)) + data)
 
     async def _speak(self) -> None:
-        """The microphone: a frame every 20 ms, late ones are made up for."""
+        """The microphone: a frame every 10 ms, late ones are made up for."""
         clock = asyncio.get_running_loop().time
         next_at = clock()
         while not self.disconnected.is_set():

@@ -18,13 +18,13 @@ TEXTS = {
 }
 GAP = np.zeros(WAV_SAMPLE_RATE // 20, np.int16)
 WINDOW = WAV_SAMPLE_RATE // 100
-AUDIBLE = 400
+AUDIBLE = 200
 """Root mean square of a 10 ms window, of 32768; what is below is the tail of a sound, which nobody would call speech."""
 
 
 def speak(text: str) -> Samples:
     """The text, as espeak-ng says it, without the silence around it."""
-    command = ["espeak-ng", "-v", "en-us", "-s", "185", "--stdout", text]
+    command = ["espeak-ng", "-v", "en-us+f3", "-s", "185", "--stdout", text]
     spoken = subprocess.run(command, check=True, capture_output=True).stdout
     with wave.open(io.BytesIO(spoken)) as file:
         rate, data = file.getframerate(), file.readframes(file.getnframes())
