@@ -50,9 +50,13 @@ class Client:
         return turns[self.turns_begun] if self.turns_begun < len(turns) else None
 
     @property
+    def begun(self) -> bool:
+        """Whether the conversation has: the agent asked for its first reply, or no one has to."""
+        return self.greeted or self.scenario.greeting is None
+
+    @property
     def at_end(self) -> bool:
-        begun = self.greeted or self.scenario.greeting is None
-        return begun and self.next_turn is None and not self.busy
+        return self.begun and self.next_turn is None and not self.busy
 
     def follow(self, message: Mapping[str, Any]) -> None:
         """Begins and ends generations as the plugin does on reading the message."""
@@ -123,7 +127,7 @@ class GeminiConnection:
             await self._offer_resumption()
         if connect.close_code is not None:
             await self._websocket.close(connect.close_code, connect.reason)
-        elif connect.accept and (self._client.greeted or self._client.scenario.greeting is None):
+        elif connect.accept and self._client.begun:
             self._begin_by_itself()
 
     async def _receive(self, message: Mapping[str, Any]) -> None:

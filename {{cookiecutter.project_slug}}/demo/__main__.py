@@ -1,0 +1,160 @@
+"""`uv run -m demo`: a call with the real agent, without keys, audio device or LiveKit server."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from demo.agent_process import AgentProcess
+from demo.call import AgentFailedError, Call, call
+from demo.conversation import GIVE_UP_S, AgentLeftError, converse
+from demo.scenario import Scenario, ScenarioError, load, names
+from demo.screen import Narrator, Screen
+
+HANG_UP_S = 15.0
+LOG_LINES = 15
+LOG = Path(tempfile.gettempdir(), "voice-agent-demo.log")
+NEXT = """\
+Next: put GOOGLE_API_KEY into .env.local (see .env.example), then talk to the same agent:
+    uv run agent.py console
+What goes wrong in real calls can be played too:
+    uv run -m demo --list"""
+
+
+def main() -> int:
+    """Runs the demo; its exit code."""
+    if sys.platform == "win32" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")
+    arguments = _arguments()
+    try:
+        if arguments.list:
+            for name in names():
+                print(f"{name:24}{load(name).about}")
+            return 0
+        scenario = load(arguments.scenario)
+    except ScenarioError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        return asyncio.run(Demo(scenario, Console()).run())
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--list", action="store_true", help="list the scenarios and end")
+    parser.add_argument("--scenario", default="normal", metavar="NAME", help="what to play (default: normal)")
+    return parser.parse_args()
+
+
+class Demo:
+    """One scenario, played and shown."""
+
+    def __init__(self, scenario: Scenario, console: Console) -> None:
+        self._scenario = scenario
+        self._console = console
+        self._screen = Screen(console)
+
+    async def run(self) -> int:
+        """Plays it; the exit code."""
+        self._screen.line(f"[bold]{escape(self._scenario.name)}[/]: {escape(self._scenario.about)}")
+        try:
+            with self._screen.waiting():
+                self._screen.wait_for("starting the agent")
+                async with call(self._scenario, env=self._agent_look()) as ongoing:
+                    try:
+                        complaint = await self._play(ongoing)
+                    finally:
+                        _keep_log(ongoing.agent)
+                    log = ongoing.agent.log
+        except AgentFailedError as error:
+            _keep_log(error.agent)
+            return self._fail(str(error), error.agent.log)
+        if complaint is not None:
+            return self._fail(complaint, log)
+        self._screen.line(f"\n[dim]The agent's log: {escape(str(LOG))}[/]")
+        if self._scenario.name == "normal":
+            self._screen.line(NEXT)
+        return 0
+
+    async def _play(self, ongoing: Call) -> str | None:
+        """Plays the conversation; what was not as it should be, if anything."""
+        narrator = Narrator(self._screen, ongoing)
+        narrating = asyncio.create_task(narrator.run())
+        left = False
+        try:
+            self._screen.wait_for("connecting, and waiting for the greeting")
+            async with contextlib.aclosing(converse(ongoing)) as steps:
+                async for step in steps:
+                    if step.spoken is not None and step.turn is not None:
+                        narrator.you(step.spoken, interrupts=step.turn.speaks != "after_reply")
+            self._screen.wait_for("hanging up")
+        except AgentLeftError:
+            left = True
+        except TimeoutError:
+            return f"nothing happened for {GIVE_UP_S:g} s"
+        finally:
+            narrating.cancel()
+            await asyncio.gather(narrating, return_exceptions=True)
+        try:
+            code = await (ongoing.agent.wait(HANG_UP_S) if left else ongoing.hang_up(HANG_UP_S))
+        except TimeoutError:
+            return f"the agent did not end within {HANG_UP_S:g} s"
+        finally:
+            narrator.catch_up(settled=True)
+        self._tell_log(ongoing.agent)
+        return self._judge(ongoing, code, left=left)
+
+    def _judge(self, ongoing: Call, code: int, *, left: bool) -> str | None:
+        expect = self._scenario.expect
+        if left and expect.ends == "user":
+            return f"the agent ended the call, with exit code {code}"
+        if not left and expect.ends == "agent":
+            return "the agent stayed in a call that cannot go on"
+        responses = len(ongoing.records("response"))
+        if expect.responses not in (None, responses):
+            return f"{responses} responses were recorded, not {expect.responses}"
+        if len(ongoing.records("session")) != 1:
+            return "the session's record is missing"
+        return None
+
+    def _tell_log(self, agent: AgentProcess) -> None:
+        """What went wrong, as the agent's log tells it."""
+        if self._scenario.name == "normal":
+            return
+        told = [line for line in agent.log if " WARNING " in line or " ERROR " in line]
+        if told:
+            self._screen.line("\n[bold]In the agent's log:[/]")
+        for line in told[-LOG_LINES:]:
+            self._screen.line(f"  {escape(line)}")
+
+    def _fail(self, complaint: str, log: list[str]) -> int:
+        self._screen.line(f"\n[bold red]The demo failed:[/] {escape(complaint)}")
+        self._screen.line(f"The last lines of the agent's log ({escape(str(LOG))}):")
+        for line in log[-LOG_LINES:]:
+            self._screen.line(f"  {escape(line)}")
+        return 1
+
+    def _agent_look(self) -> dict[str, str]:
+        """Makes the agent print for this terminal, though it prints into a pipe."""
+        look = {"COLUMNS": str(self._console.width)}
+        if self._console.is_terminal and not os.environ.get("NO_COLOR"):
+            look["FORCE_COLOR"] = "1"
+        return look
+
+
+def _keep_log(agent: AgentProcess) -> None:
+    with contextlib.suppress(OSError):
+        LOG.write_text("\n".join(agent.log) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
