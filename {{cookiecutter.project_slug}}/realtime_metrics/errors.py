@@ -3,7 +3,6 @@
 The plugin logs each failure several times with its traceback; `say_failures_plainly` leaves the two lines that help.
 """
 
-import json
 import logging
 import re
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ _PROVIDER_ERRORS = (
     RealtimeError,
     OSError,
     TimeoutError,
-    json.JSONDecodeError,
-    pydantic.ValidationError,
 )
 _NOISY_LOGGERS = ("livekit.agents", "livekit.plugins.google", "asyncio")
 _KEY = re.compile(r"api.?key|unauthenticated|permission.denied", re.IGNORECASE)
@@ -45,7 +42,7 @@ def describe(error: BaseException) -> Failure:
     Close codes, as measured of Gemini Live: 1007 is an invalid argument (a wrong key, or an exhausted context), 1008 a
     policy violation, usually a model the API does not have.
     """
-    code, text = _code(error), _first_line(error)
+    code, text = _code(error), _in_short(error)
     if isinstance(error, RealtimeError) and "timed out" in text:
         return Failure(
             "reply_timeout",
@@ -77,16 +74,17 @@ def describe(error: BaseException) -> Failure:
             "The context is exhausted (see AGENT_CONTEXT_COMPRESSION) or a setting is not supported by this model.",
         )
     if code is not None:
+        closed = code >= 1000
         return Failure(
-            f"connection_closed_{code}" if code >= 1000 else f"http_{code}",
-            f"The connection to Gemini Live failed ({code}): {text}",
+            f"connection_closed_{code}" if closed else f"http_{code}",
+            f"Gemini Live {'closed' if closed else 'refused'} the connection ({code}): {text or 'no reason given'}",
             "If it goes on, see the provider's status page.",
         )
-    if isinstance(error, json.JSONDecodeError | pydantic.ValidationError | UnicodeDecodeError):
+    if _is_malformed(error):
         return Failure(
             "malformed_message",
-            f"Gemini Live sent what is no message: {text}",
-            "Report it to the provider if it goes on.",
+            "Gemini Live sent something that is no message of its protocol",  # its text could be what somebody said
+            "If it goes on, look for a proxy that answers in its place.",
         )
     if isinstance(error, TimeoutError):
         return Failure(
@@ -98,7 +96,7 @@ def describe(error: BaseException) -> Failure:
         return Failure(
             "unreachable", f"Gemini Live cannot be reached: {text}", "Check the network, proxy and firewall."
         )
-    return Failure(type(error).__name__, f"The realtime model failed: {text}", "The log above says more.")
+    return Failure(type(error).__name__, f"The realtime model failed: {text}", "The traceback in the log says where.")
 
 
 def say_failures_plainly() -> None:
@@ -112,7 +110,7 @@ def say_failures_plainly() -> None:
 class _ProviderTracebacks(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        return not isinstance(error, _PROVIDER_ERRORS)
+        return error is None or not (isinstance(error, _PROVIDER_ERRORS) or _is_malformed(error))
 
 
 def _code(error: BaseException) -> int | None:
@@ -125,6 +123,12 @@ def _code(error: BaseException) -> int | None:
     return None
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+def _is_malformed(error: BaseException) -> bool:
+    # google-genai raises a plain ValueError for what is no JSON
+    return isinstance(error, pydantic.ValidationError) or str(error).startswith("Failed to parse response")
+
+
+def _in_short(error: BaseException) -> str:
+    """The first line, without the code that google-genai puts before it (`1008 None. …`)."""
+    line = next(iter(str(error).strip().splitlines()), "")
+    return re.sub(r"^\d{3,4} \w+\. ?", "", line)[:200]

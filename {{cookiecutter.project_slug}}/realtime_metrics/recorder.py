@@ -8,7 +8,6 @@ record per response, in order: when both halves are there, when its speech is do
 
 import asyncio
 import functools
-import logging
 import math
 import time
 from collections import OrderedDict, deque
@@ -24,7 +23,7 @@ from livekit.agents import (
     SpeechCreatedEvent,
     UserStateChangedEvent,
 )
-from livekit.agents.llm import ChatMessage, GenerationCreatedEvent, RealtimeSession
+from livekit.agents.llm import ChatMessage, GenerationCreatedEvent, RealtimeModel, RealtimeSession
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
 
@@ -110,6 +109,8 @@ class Recorder:
     def watch_session(self, session: AgentSession[Any]) -> None:
         """Listens to the session: speech, states, messages, errors, close. Call before `session.start`."""
         self._session = session
+        if isinstance(session.llm, RealtimeModel):
+            self._origin |= {"provider": session.llm.provider, "model": session.llm.model}
         errors.say_failures_plainly()
         session.on("speech_created", self._on_speech_created)
         session.on("user_state_changed", self._on_user_state_changed)
@@ -121,8 +122,6 @@ class Recorder:
     def watch_model(self, realtime_session: RealtimeSession[Any]) -> None:
         """Listens to the realtime session's generations. Usage comes in by `add`, which the agent calls."""
         self._private = GooglePrivate(realtime_session)
-        model = realtime_session.realtime_model
-        self._origin |= {"provider": model.provider, "model": model.model}
         realtime_session.on("generation_created", self._on_generation_created)
         realtime_session.on("input_speech_stopped", self._on_generation_ended)
 
@@ -155,7 +154,14 @@ class Recorder:
             go_away=None if go_aways is None else go_aways > totals.go_aways_seen,
         )
         totals.connected(record, go_aways)
+        self._usage_is_lost()
         self._pipeline.emit(record)
+
+    def _usage_is_lost(self) -> None:
+        """What was on the way when the connection ended does not arrive on the next one."""
+        for response in self._open:
+            if response.metrics is None:
+                response.usage_problem = "the connection ended before usage arrived"
 
     def _take_usage(self, response: OpenResponse, metrics: RealtimeModelMetrics) -> None:
         private = self._private
@@ -328,14 +334,19 @@ class Recorder:
     def _on_error(self, event: ErrorEvent) -> None:
         error = getattr(event.error, "error", event.error)
         if isinstance(error, Exception):
+            self._usage_is_lost()
             self._say_failure(error, recoverable=getattr(event.error, "recoverable", False))
 
     def _say_failure(self, error: BaseException, *, recoverable: bool) -> None:
         failure = errors.describe(error)
-        self._totals.error(failure.kind)
-        logger.log(logging.WARNING if recoverable else logging.ERROR, failure.happened)
+        count = self._totals.error(failure.kind)
         if not recoverable:
+            logger.error(failure.happened)
             logger.error(failure.todo)
+        elif count == 1:
+            logger.warning("%s; reconnecting", failure.happened)
+        elif math.log10(count).is_integer():  # a connection can close many times a second
+            logger.warning("%s; reconnecting, %d times by now. %s", failure.happened, count, failure.todo)
 
     @_out_of_the_call
     def _on_close(self, event: CloseEvent) -> None:
@@ -416,8 +427,9 @@ class _Totals:
             self._compressions_seen += self._last_input_tokens is not None and input_tokens < self._last_input_tokens
             self._last_input_tokens = input_tokens
 
-    def error(self, kind: str) -> None:
-        self._errors[kind] = self._errors.get(kind, 0) + 1
+    def error(self, kind: str) -> int:
+        self._errors[kind] = count = self._errors.get(kind, 0) + 1
+        return count
 
     def as_fields(self) -> dict[str, Any]:
         waits_s = sorted(self._waits_s)

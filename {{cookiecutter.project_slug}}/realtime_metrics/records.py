@@ -187,7 +187,7 @@ class SessionRecord(CountedRecord):
     context_compression: bool | None
     """Whether context-window compression was on; unknown where the plugin does not tell."""
     context_compressions_seen: int
-    """How often `input_tokens` fell from one response to the next; Gemini announces no compression, this is its trace."""
+    """How often `input_tokens` fell from one response to the next: the trace of a compression, Gemini tells of none."""
     errors: dict[str, int]
     """Kind -> count, see `errors`."""
     unbooked_total_tokens: int
