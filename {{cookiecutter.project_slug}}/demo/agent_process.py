@@ -28,7 +28,7 @@ WINDOWS_LAUNCHER = (
 def clean_environment(overrides: Mapping[str, str]) -> dict[str, str]:
     """The person's environment without keys and settings, and with the overrides; `.env.local` is not read."""
     inherited = {name: value for name, value in os.environ.items() if not PERSONAL.match(name)}
-    return inherited | {"AGENT_ENV_FILE": os.devnull, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", **overrides}
+    return inherited | {"PYTHON_DOTENV_DISABLED": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", **overrides}
 
 
 def python_command(*arguments: str) -> list[str]:
@@ -71,7 +71,8 @@ class AgentProcess:
             limit=1 << 20,
             **own_group,  # type: ignore[arg-type]
         )
-        assert self._process.stdout is not None and self._process.stderr is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
         self._readers = [
             asyncio.create_task(self._read(self._process.stdout, self.stdout, self._output)),
             asyncio.create_task(self._read(self._process.stderr, self.stderr, None)),
@@ -109,7 +110,10 @@ class AgentProcess:
 
     def interrupt(self) -> None:
         """Ctrl-C."""
-        self.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGINT)
+        if sys.platform == "win32":
+            self.send_signal(signal.CTRL_BREAK_EVENT)
+        else:
+            self.send_signal(signal.SIGINT)
 
     def send_signal(self, number: int) -> None:
         """Sends a signal, if the process still runs."""
