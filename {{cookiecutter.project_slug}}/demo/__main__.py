@@ -21,9 +21,9 @@ HANG_UP_S = 15.0
 LOG_LINES = 15
 LOG = Path(tempfile.gettempdir(), "voice-agent-demo.log")
 NEXT = """\
-Next: put GOOGLE_API_KEY into .env.local (see .env.example), then talk to the same agent:
+Next: talk to the same agent, with your GOOGLE_API_KEY in .env.local:
     uv run agent.py console
-What goes wrong in real calls can be played too:
+What goes wrong in real calls can be played, too:
     uv run -m demo --list"""
 
 
@@ -96,6 +96,7 @@ class Demo:
                 async for step in steps:
                     if step.spoken is not None and step.turn is not None:
                         narrator.you(step.spoken, interrupts=step.turn.speaks != "after_reply")
+            await narrator.settle()
             self._screen.wait_for("hanging up")
         except AgentLeftError:
             left = True

@@ -107,12 +107,12 @@ class ConsoleHost:
         await self.wait_for(lambda: spoken.ended_at is not None, utterance.duration_s + 5)
         return spoken
 
-    def items(self, role: pb.ChatRole.ValueType) -> list[pb.ChatMessage]:
+    def items(self, role: int) -> list[pb.ChatMessage]:
         """What the user (`pb.USER`) or the agent (`pb.ASSISTANT`) said, as the session's conversation has it."""
         items = (event.event.conversation_item_added.item for event in self.events if event.kind == ITEM)
         return [item.message for item in items if item.HasField("message") and item.message.role == role]
 
-    async def wait_for_items(self, role: pb.ChatRole.ValueType, number: int, timeout_s: float = 15.0) -> None:
+    async def wait_for_items(self, role: int, number: int, timeout_s: float = 15.0) -> None:
         """Until the conversation has so many messages of a role.
 
         Raises:

@@ -1,7 +1,7 @@
 """The user's side of a call, as the scenario has it: what is said when, and when a turn is over."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from demo.call import Call
@@ -27,7 +27,7 @@ class AgentLeftError(Exception):
     """The agent ended the call."""
 
 
-async def converse(call: Call) -> AsyncIterator[Step]:
+async def converse(call: Call) -> AsyncGenerator[Step]:
     """Plays the user's side of the call's scenario to its end.
 
     Raises:
@@ -63,7 +63,7 @@ def _is_answering(host: ConsoleHost) -> bool:
 
 
 async def _played(call: Call, turns: int) -> None:
-    """Until so many turns, and those that follow by themselves, have been played, and each generation has its record."""
+    """Until so many turns, and those that follow by themselves, are played, and each generation has its record."""
     client, scripted = call.server.client(), call.scenario.turns
     while turns < len(scripted) and scripted[turns].user is None:
         turns += 1

@@ -1,7 +1,6 @@
-"""A local Gemini Live server: the real Google plugin talks to it as it talks to Google, and hears what a scenario says.
+"""A local Gemini Live server: the real Google plugin talks to it as to Google, and hears what a scenario says.
 
-    async with GeminiLiveServer(load("normal")) as server:
-        ...  # a process with the variables of server.env connects to it
+`async with GeminiLiveServer(load("normal")) as server:` runs it; processes with `server.env` connect to it.
 """
 
 import http

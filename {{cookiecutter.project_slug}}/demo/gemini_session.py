@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,9 +86,7 @@ class _Said:
 class GeminiConnection:
     """Plays the client's scenario on one websocket."""
 
-    def __init__(
-        self, seen: Seen, client: Client, websocket: ServerConnection, number: int, connect: Connect
-    ) -> None:
+    def __init__(self, seen: Seen, client: Client, websocket: ServerConnection, number: int, connect: Connect) -> None:
         self._seen = seen
         self._client = client
         self._websocket = websocket
@@ -349,7 +348,7 @@ def _shares(text: str, pieces: int) -> list[str]:
     """The words, spread over the pieces of audio."""
     words = [f" {word}" for word in text.split()]
     bounds = [round(number * len(words) / pieces) for number in range(pieces + 1)]
-    return ["".join(words[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)]
+    return ["".join(words[start:end]) for start, end in pairwise(bounds)]
 
 
 def _audio_part(duration_s: float) -> dict[str, Any]:

@@ -62,6 +62,10 @@ class Narrator:
             self.catch_up()
             await asyncio.sleep(0.03)
 
+    async def settle(self) -> None:
+        """Until everything that there is has been printed."""
+        await asyncio.sleep(2 * SETTLE_S)
+
     def you(self, spoken: Spoken, *, interrupts: bool) -> None:
         """What the user said."""
         aside = " [dim](interrupts)[/]" if interrupts else ""
@@ -92,7 +96,7 @@ class Narrator:
 
 
 def waited(spoken: list[Spoken], heard: list[Heard]) -> float | None:
-    """Seconds from the end of what the user said to the first audio of the last reply; None where nobody asked for it."""
+    """Seconds from the end of what the user said to the first audio of the last reply; None: the agent spoke first."""
     if not heard:
         return None
     ends = [said.ended_at for said in spoken if said.ended_at and said.ended_at < heard[-1].first_audio_at]
