@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +20,8 @@ from demo.screen import Narrator, Screen
 
 HANG_UP_S = 15.0
 LOG_LINES = 15
+TELLING = re.compile(r" (WARNING|ERROR) (?!.*no warmed process available)")
+EXTRAS = re.compile(r" \{.*\}\s*$")
 LOG = Path(tempfile.gettempdir(), "voice-agent-demo.log")
 NEXT = """\
 Next: talk to the same agent, with your GOOGLE_API_KEY in .env.local:
@@ -131,7 +134,7 @@ class Demo:
         """What went wrong, as the agent's log tells it."""
         if self._scenario.name == "normal":
             return
-        told = [line for line in agent.log if " WARNING " in line or " ERROR " in line]
+        told = [EXTRAS.sub("", line) for line in agent.log if TELLING.search(line)]
         if told:
             self._screen.line("\n[bold]In the agent's log:[/]")
         for line in told[-LOG_LINES:]:

@@ -47,8 +47,10 @@ def _said_tokens(reply: Reply, share: float) -> int:
 
 
 def _text_tokens(reply: Reply, share: float) -> int:
-    # with audio, the transcript is a courtesy of the service: only what has no sound is billed as text
-    return 0 if reply.audio_s else round(len(reply.text.split()) * share * 1.3)
+    # the transcript of audio is not billed; what has no sound is
+    words = len(str(reply.tool.model_dump()).split()) if reply.tool else 0
+    words += 0 if reply.audio_s else len(reply.text.split())
+    return round(words * share * 1.3)
 
 
 def _details(counts: dict[str, int]) -> list[dict[str, Any]]:
