@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.agent_process import AgentProcess
+from demo.agent_process import PROJECT, AgentProcess
 from demo.console_host import ConsoleHost
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Scenario
@@ -81,6 +81,7 @@ async def call(
     entrypoint: str | None = None,
     jsonl: Path | None = None,
     prepare: Callable[[GeminiLiveServer], None] | None = None,
+    project: Path = PROJECT,
 ) -> AsyncIterator[Call]:
     """Starts the agent, waits for its console to connect, and leaves nothing behind.
 
@@ -91,6 +92,7 @@ async def call(
         entrypoint: the file to run, if not the scenario's.
         jsonl: METRICS_JSONL_PATH, if not a temporary file.
         prepare: called with the running server, before the agent starts.
+        project: the folder that the agent runs in.
 
     Raises:
         AgentFailedError: the agent ended before it connected.
@@ -105,7 +107,7 @@ async def call(
         variables = {**server.env, "METRICS_SINKS": sinks, "METRICS_JSONL_PATH": str(path), **(env or {})}
         arguments = ("console", entrypoint or scenario.entrypoint, "--connect-addr", host.address)
         started_at = time.time()
-        agent = await stack.enter_async_context(AgentProcess(*arguments, env=variables))
+        agent = await stack.enter_async_context(AgentProcess(*arguments, env=variables, cwd=project))
         await _connected(host, agent)
         yield Call(scenario, server, host, agent, path, started_at)
 
