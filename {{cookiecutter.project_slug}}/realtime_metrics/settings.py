@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "model": "AGENT_MODEL",
     "instructions": "AGENT_INSTRUCTIONS",
     "context_compression": "AGENT_CONTEXT_COMPRESSION",
+    "host": "AGENT_HOST",
     "port": "AGENT_PORT",
     "metrics_sinks": "METRICS_SINKS",
     "metrics_jsonl_path": "METRICS_JSONL_PATH",
@@ -68,6 +69,8 @@ class Settings(BaseSettings):
     instructions: str = "You are a helpful voice AI assistant."
     context_compression: bool = True
     """Lets Gemini shorten the context: without it an audio session ends after about 15 minutes."""
+    host: str | None = None
+    """Address of the health check and of `/metrics`; unset: see `server_host`."""
     port: Port | None = None
     """Of the health check; unset: the framework's (8081 for `start`)."""
     metrics_sinks: Annotated[tuple[str, ...], NoDecode] = ("console",)
@@ -91,9 +94,21 @@ class Settings(BaseSettings):
             raise ValueError(f"no sink is called {', '.join(unknown)}: choose from {', '.join(SINKS)}")
         return tuple(dict.fromkeys(names))
 
+    @property
+    def server_host(self) -> str | None:
+        """The address that the agent server listens at; with figures to show, this machine's own unless a setting opens
+        it; without, `None`: the framework's, which is every one."""
+        return self.host or ("127.0.0.1" if "prometheus" in self.metrics_sinks else None)
+
     def server_options(self) -> dict[str, Any]:
         """What the `AgentServer` is to be made with, beyond its defaults."""
-        return {} if self.port is None else {"port": self.port}
+        options: dict[str, Any] = {"host": self.server_host, "port": self.port}
+        if "prometheus" in self.metrics_sinks:
+            from .sinks.prometheus_files import shared_directory
+
+            options["prometheus_port"] = self.metrics_prometheus_port
+            options["prometheus_multiproc_dir"] = shared_directory()
+        return {name: value for name, value in options.items() if value is not None}
 
     @classmethod
     def settings_customise_sources(

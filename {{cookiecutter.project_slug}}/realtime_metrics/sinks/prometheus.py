@@ -1,0 +1,62 @@
+"""Records as Prometheus metrics, which the agent server shows for all its jobs at its own `/metrics`.
+
+Every job is a process of its own, so the values live in files that the server reads at a scrape: `prometheus_files`.
+"""
+
+import functools
+import socket
+from multiprocessing import parent_process
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Histogram
+
+from . import AnyRecord
+from .figures import ORIGIN, Figure, measurements, origin
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+
+class PrometheusSink:
+    """Counts and observes; nothing is kept per session."""
+
+    def __init__(self, settings: "Settings") -> None: ...
+
+    @staticmethod
+    def problem(settings: "Settings") -> str | None:
+        """Whether the port can be had; a job's process does not ask, its server has the port by then."""
+        host, port = settings.server_host or "", settings.metrics_prometheus_port
+        if parent_process() is not None:
+            return None
+        try:
+            with socket.create_server((host, port)):
+                return None
+        except OSError as error:
+            why = f"cannot be listened to at {host} ({error.strerror})"
+            return f"METRICS_PROMETHEUS_PORT={port}: {why}: name a free port, or 0 for any; AGENT_HOST sets the address"
+
+    def write(self, record: AnyRecord) -> None:
+        for figure, value, labels in measurements(record):
+            metric = _metric(figure).labels(*origin(record), *labels)
+            if isinstance(metric, Histogram):
+                metric.observe(value)
+            else:
+                metric.inc(value)
+
+    def close(self) -> None:
+        """The figures stay: they are the server's."""
+
+
+@functools.cache
+def _metric(figure: Figure) -> Counter | Histogram:
+    """Made at the first write: the server deletes what is in its files when it starts."""
+    name = metric_name(figure)
+    labels = (*ORIGIN, *figure.labels)
+    if figure.buckets:
+        return Histogram(name, figure.about, labels, buckets=figure.buckets)
+    return Counter(name, figure.about, labels)
+
+
+def metric_name(figure: Figure) -> str:
+    """Its name in Prometheus, without the `_total` of a counter."""
+    return "_".join(part for part in ("realtime", figure.name, figure.unit) if part)
