@@ -77,10 +77,12 @@ class _Said:
     reply: Reply
     heard_s: float
     audio_s: float = 0.0
+    interrupted: bool = False
 
     @property
     def share(self) -> float:
-        return self.audio_s / self.reply.audio_s if self.reply.audio_s else 1.0
+        """How much of it is billed: of what was interrupted, only what had been generated."""
+        return self.audio_s / self.reply.audio_s if self.interrupted and self.reply.audio_s else 1.0
 
 
 class GeminiConnection:
@@ -98,6 +100,7 @@ class GeminiConnection:
         self._replying: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._unread: str | None = None
+        """Why the client no longer reads, where it does not."""
 
     async def run(self) -> None:
         """Serves the connection until either side closes it."""
@@ -123,7 +126,6 @@ class GeminiConnection:
         await asyncio.sleep(connect.delay_s)
         if connect.accept:
             await self._send({"setupComplete": {}})
-            await self._offer_resumption()
         if connect.close_code is not None:
             await self._websocket.close(connect.close_code, connect.reason)
         elif connect.accept and self._client.begun:
@@ -169,7 +171,8 @@ class GeminiConnection:
     def _begin_by_itself(self) -> None:
         """The next turn, where it needs nobody to speak."""
         turn = self._client.next_turn
-        if turn is not None and turn.user is None:
+        # what a doomed connection would begin, the next one begins
+        if turn is not None and turn.user is None and self._unread is None:
             self._reply_to(self._take_turn(), wait_s=turn.pause_s)
 
     def _reply_to(self, reply: Reply, heard_s: float = 0.0, wait_s: float = 0.0) -> None:
@@ -261,6 +264,7 @@ class GeminiConnection:
             return
         replying.cancel()
         await asyncio.wait([replying])
+        said.interrupted = True
         self._note("interrupted")
         await self._send_content(interrupted=True)
         await self._end(said, {"serverContent": {"turnComplete": True}})
