@@ -5,13 +5,13 @@ Every job is a process of its own, so the values live in files that the server r
 
 import functools
 import socket
-from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
 
 from . import AnyRecord
 from .figures import ORIGIN, Figure, measurements, origin
+from .prometheus_files import in_job_process
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -26,7 +26,7 @@ class PrometheusSink:
     def problem(settings: "Settings") -> str | None:
         """Whether the port can be had; a job's process does not ask, its server has the port by then."""
         host, port = settings.server_host or "", settings.metrics_prometheus_port
-        if parent_process() is not None:
+        if in_job_process():
             return None
         try:
             with socket.create_server((host, port)):

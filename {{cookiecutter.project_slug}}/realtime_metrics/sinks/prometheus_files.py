@@ -16,7 +16,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterable
-from multiprocessing import parent_process
+from multiprocessing import current_process
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -33,8 +33,13 @@ _scrape = threading.Lock()
 
 def shared_directory() -> str:
     """Where this server and its jobs keep their values, from now on; made at the first call."""
-    inherited = os.environ.get(VARIABLE) if parent_process() is not None else None
-    return inherited or _private_directory().name
+    return os.environ[VARIABLE] if in_job_process() else _private_directory().name
+
+
+def in_job_process() -> bool:
+    """Whether an agent server started this process for its jobs."""
+    # `parent_process()` would not know yet: a job's process imports agent.py while it is being set up
+    return current_process().name != "MainProcess"
 
 
 @functools.cache
