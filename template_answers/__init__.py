@@ -52,8 +52,10 @@ class CheckedContext(Context):
 
     def __init__(self, environment: Environment, parent: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         answers = parent.get("cookiecutter", {})
-        if answers.keys() >= QUESTIONS.keys():  # while questions are still being asked, some are missing
+        # Once is enough for an environment; and while questions are still being asked, answers are missing.
+        if not environment.answers_checked and answers.keys() >= QUESTIONS.keys():  # type: ignore[attr-defined]
             check_answers(answers)
+            environment.answers_checked = True  # type: ignore[attr-defined]
         super().__init__(environment, parent, *args, **kwargs)
 
 
@@ -63,6 +65,7 @@ class TemplateAnswers(Extension):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         environment.context_class = CheckedContext
+        environment.extend(answers_checked=False)
         environment.filters.update(
             {
                 "toml": toml,

@@ -44,7 +44,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def bake(output: Path, template: Path = TEMPLATE, **answers: str) -> BakedProject:
+def bake(output: Path, template: Path = TEMPLATE, /, **answers: str) -> BakedProject:
     """Render in this process, with the default answers but for those given."""
     folder = cookiecutter(
         str(template), no_input=True, extra_context=answers, output_dir=str(output), accept_hooks=False
