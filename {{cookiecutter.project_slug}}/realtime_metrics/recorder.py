@@ -34,7 +34,7 @@ from .pipeline import Pipeline
 from .records import TOKEN_FIELDS, ConnectionRecord, ResponseRecord, SessionRecord, utc_iso
 from .response import OpenResponse
 from .settings import Settings
-from .usage import MalformedUsageError, Tokens, UsageBook, add, from_metrics, from_raw
+from .usage import PUBLIC_ONLY, MalformedUsageError, Tokens, UsageBook, add, from_metrics, from_raw
 
 SETTLE_S = 2.0
 """How long a response waits for its other half."""
@@ -47,18 +47,16 @@ Handler = Callable[["Recorder", Event], None]
 
 
 def _out_of_the_call(handler: Handler[Event]) -> Handler[Event]:
-    """An error in a handler is logged, once per handler, and never reaches the call."""
-    failed = False
+    """An error in a handler is logged, once per handler and session, and never reaches the call."""
 
     @functools.wraps(handler)
     def guarded(self: "Recorder", event: Event) -> None:
-        nonlocal failed
         try:
             handler(self, event)
         except Exception:
-            if not failed:
+            if handler.__name__ not in self._failed:
                 logger.exception("the metrics recorder failed in %s; the call goes on", handler.__name__)
-            failed = True
+            self._failed.add(handler.__name__)
 
     return guarded
 
@@ -93,6 +91,7 @@ class Recorder:
         self._private: GooglePrivate | None = None
         self._started_at = time.time()
         self._closed = False
+        self._failed: set[str] = set()
 
         self._open: deque[OpenResponse] = deque()
         self._recorded: OrderedDict[str, UsageBook] = OrderedDict()
@@ -303,7 +302,7 @@ class Recorder:
             self._emit(self._open.popleft())
 
     def _emit(self, response: OpenResponse) -> None:
-        speech_end, why_not = self._answered_speech(response.first_audio_at)
+        speech_end, why_not = self._answered_speech(response)
         origin = {**self._origin, "timestamp": utc_iso(response.created_at)}
         record = response.record(speech_end, why_not, self._budget_s, **origin)
         if response.first_audio_at is not None:
@@ -316,9 +315,10 @@ class Recorder:
         )
         self._pipeline.emit(record)
 
-    def _answered_speech(self, first_audio_at: float | None) -> tuple[float | None, str]:
-        """End of the user's speech that audio beginning at `first_audio_at` answers, else why there is none."""
-        if first_audio_at is None:
+    def _answered_speech(self, response: OpenResponse) -> tuple[float | None, str]:
+        """End of the user's speech that the response answers, else why there is none."""
+        first_audio_at = response.first_audio_at
+        if first_audio_at is None or response.answers_program:
             return None, ""
         before = [speech for speech in self._user_speech if speech[0] <= first_audio_at]
         if not before or (before[-1][1] or first_audio_at) <= self._answered_at:
@@ -449,11 +449,17 @@ class _Totals:
             "time_to_first_audio_p95_s": _percentile(waits_s, 0.95),
             "time_to_first_audio_max_s": waits_s[-1] if waits_s else None,
             "time_to_first_audio_reason": None if waits_s else "no response has a known time to first audio",
-            "usage_reason": f"{self._without_usage} of {self._responses} responses came without usage"
-            if self._without_usage
-            else None,
+            "usage_reason": self._usage_reason(tokens),
             **tokens,
         }
+
+    def _usage_reason(self, tokens: Tokens) -> str | None:
+        reasons = []
+        if self._without_usage:
+            reasons.append(f"{self._without_usage} of {self._responses} responses came without usage")
+        if self._without_usage < self._responses and None in tokens.values():
+            reasons.append(PUBLIC_ONLY)
+        return "; ".join(reasons) or None
 
 
 def _percentile(ordered: list[float], share: float) -> float | None:

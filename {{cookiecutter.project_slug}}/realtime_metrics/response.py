@@ -44,6 +44,13 @@ class OpenResponse:
         return any(item.type == "function_call" for item in items)
 
     @property
+    def answers_program(self) -> bool:
+        """Whether the program asked for it by itself, not on behalf of what the user said."""
+        return (
+            self.requested_at is not None and self.handle is not None and self.handle.input_details.modality == "text"
+        )
+
+    @property
     def interrupted(self) -> bool:
         if self.message:
             return self.message_interrupted
