@@ -1,0 +1,129 @@
+"""A call in this process: the project's agent and reporting, a fake model, a fake user."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+from livekit.agents import AgentSession
+
+from agent import MetricsAgent
+from realtime_metrics.pipeline import Pipeline
+from realtime_metrics.pricing import PriceList
+from realtime_metrics.recorder import Recorder
+from realtime_metrics.records import ConnectionRecord, ResponseRecord, SessionRecord
+from realtime_metrics.settings import Settings
+from realtime_metrics.sinks import AnyRecord, Sink
+from tests.fakes.ears import Ears
+from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Reply
+from tests.fakes.speaker import Speaker
+
+
+class KeptRecords:
+    """A sink that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.records: list[AnyRecord] = []
+        self.closed = False
+
+    def write(self, record: AnyRecord) -> None:
+        self.records.append(record)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeCall:
+    """A session that runs, with a recorder on it.
+
+    Args:
+        replies: what the model says when a reply is requested; without one left, the test moves `model` itself.
+        agent: makes the agent.
+        sinks: beside the one that keeps the records.
+        speaker: where the audio goes.
+        audio: whether the session has an audio output.
+    """
+
+    def __init__(
+        self,
+        *replies: Reply,
+        agent: Callable[[Recorder], MetricsAgent] = MetricsAgent,
+        sinks: Mapping[str, Sink] | None = None,
+        settings: Settings | None = None,
+        speaker: Speaker | None = None,
+        audio: bool = True,
+        model: FakeRealtimeModel | None = None,
+    ) -> None:
+        self.ears = Ears()
+        self.kept = KeptRecords()
+        self._replies = replies
+        self._make_agent = agent
+        self._sinks = sinks or {}
+        self._settings = settings or Settings(metrics_latency_budget_s=None)
+        self._speaker = (speaker or Speaker()) if audio else None
+        self._model = model or FakeRealtimeModel()
+
+    async def __aenter__(self) -> "FakeCall":
+        self._model.replies.extend(self._replies)
+        pipeline = Pipeline({"kept": self.kept, **self._sinks}, PriceList())
+        self.recorder = Recorder(pipeline, self._settings, session_id="AJ_1", room="kitchen")
+        self.session: AgentSession[None] = AgentSession(llm=self._model, vad=self.ears)
+        self.session.output.audio = self._speaker
+        self.recorder.watch_session(self.session)
+        await self.session.start(agent=self._make_agent(self.recorder))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.end()
+
+    @property
+    def model(self) -> FakeRealtimeSession:
+        """The realtime session that the agent got."""
+        return self._model.sessions[0]
+
+    @property
+    def responses(self) -> list[ResponseRecord]:
+        return [record for record in self.kept.records if isinstance(record, ResponseRecord)]
+
+    @property
+    def connections(self) -> list[ConnectionRecord]:
+        return [record for record in self.kept.records if isinstance(record, ConnectionRecord)]
+
+    async def user_speaks(self, speech_s: float = 0.0, silence_s: float = 0.0) -> None:
+        """The user has just said something; the VAD notices its end after so much silence."""
+        self.ears.speech_began(speech_s + silence_s)
+        await until(lambda: self.session.user_state == "speaking")
+        self.ears.speech_ended(silence_s)
+        await until(lambda: self.session.user_state == "listening")
+
+    async def reported(self, number: int = 1, timeout_s: float = 5.0) -> ResponseRecord:
+        """The last of so many response records, once they are there.
+
+        Raises:
+            TimeoutError: there are fewer.
+        """
+        await until(lambda: len(self.responses) >= number, timeout_s)
+        return self.responses[number - 1]
+
+    async def end(self) -> SessionRecord:
+        """Ends the session; the record that closes it."""
+        await self.session.aclose()
+        await self.recorder.aclose()
+        last = self.kept.records[-1]
+        assert isinstance(last, SessionRecord)
+        return last
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    """Returns when the condition holds.
+
+    Raises:
+        TimeoutError: it does not.
+    """
+    give_up_at = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > give_up_at:
+            raise TimeoutError("it did not happen")
+        await asyncio.sleep(0.002)

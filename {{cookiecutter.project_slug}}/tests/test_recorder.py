@@ -1,0 +1,485 @@
+"""Exactly one record per response, whatever comes when; and times that are honest."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from livekit.agents import CloseReason, llm
+from livekit.agents.voice import SpeechHandle
+
+from realtime_metrics import recorder as recorder_module
+from realtime_metrics.recorder import SETTLE_S, Recorder
+from realtime_metrics.records import ConnectionRecord, ResponseRecord, SessionRecord
+from realtime_metrics.settings import Settings
+from tests.fakes.call import FakeCall, until
+from tests.fakes.realtime import Reply, Usage
+from tests.fakes.speaker import Speaker
+from tests.fakes.stage import Stage
+
+NOW = time.time()
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Responses wait for their other half only a moment."""
+    monkeypatch.setattr(recorder_module, "SETTLE_S", 0.02)
+
+
+# -- time to first audio, of a real session
+
+
+async def test_the_wait_for_an_answer_is_from_the_end_of_the_users_speech_to_the_first_audio() -> None:
+    marks: dict[str, float] = {}
+    async with FakeCall(Reply(), speaker=Speaker(delay_s=0.03)) as call:
+        await call.reported(1)
+        await asyncio.sleep(0.3)  # the greeting is heard before the user speaks
+        call.session.on("user_state_changed", lambda event: marks.update({event.new_state: event.created_at}))
+        await call.user_speaks(speech_s=1.0, silence_s=0.25)
+        call.session.on("conversation_item_added", lambda event: marks.update(event.item.metrics))
+        await call.model.play(Reply("Fine.", latency_s=0.1))
+        record = await call.reported(2)
+    assert record.time_to_first_audio_from == "user_speech_end"
+    assert record.time_to_first_audio_s is not None
+    assert record.time_to_first_audio_s == pytest.approx(marks["started_speaking_at"] - marks["listening"], abs=0.02)
+    assert record.time_to_first_audio_s == pytest.approx(marks["e2e_latency"], abs=0.02), "the framework's own figure"
+    assert record.time_to_first_audio_s > 0.25 + 0.1, "the VAD's silence and the model's latency are waiting, too"
+    assert record.playback_latency_s == pytest.approx(0.03, abs=0.02)
+
+
+async def test_what_the_wait_consisted_of_adds_up() -> None:
+    async with FakeCall(Reply(), speaker=Speaker(delay_s=0.03)) as call:
+        await call.reported(1)
+        await asyncio.sleep(0.1)
+        await call.user_speaks(silence_s=0.1)
+        await call.model.play(Reply("Fine.", latency_s=0.1, audio_after_s=0.05))
+        record = await call.reported(2)
+    parts = [record.time_to_generation_s, record.generation_to_audio_s, record.playback_latency_s]
+    known = [part for part in parts if part is not None]
+    assert len(known) == 3
+    assert record.time_to_first_audio_s == pytest.approx(sum(known), abs=0.001)
+    assert record.generation_to_audio_s is not None
+    assert record.generation_to_audio_s >= 0.05
+
+
+async def test_the_wait_for_the_greeting_is_from_its_request() -> None:
+    marks: dict[str, float] = {}
+    async with FakeCall(Reply(latency_s=0.1)) as call:
+        call.session.on("conversation_item_added", lambda event: marks.update(event.item.metrics))
+        asked_at = time.time()
+        record = await call.reported(1)
+    assert record.time_to_first_audio_from == "reply_requested"
+    assert record.time_to_first_audio_s is not None
+    assert record.time_to_first_audio_s == pytest.approx(marks["started_speaking_at"] - asked_at, abs=0.05)
+    assert record.time_to_first_audio_s >= 0.1
+
+
+async def test_speaking_is_measured_without_the_waiting_for_it() -> None:
+    async with FakeCall() as call:
+        generation = call.model.begin()
+        await asyncio.sleep(0.15)
+        generation.say("Hello.", 0.1)
+        await until(lambda: call.session.agent_state == "speaking")
+        await asyncio.sleep(0.1)
+        generation.end()
+        generation.report(Usage(output_audio=50, output_text=0))
+        record = await call.reported()
+    assert record.framework_duration_s is not None
+    assert record.duration_s is not None
+    assert record.framework_duration_s > 0.25
+    assert 0.1 <= record.duration_s < record.framework_duration_s - 0.1
+    assert record.tokens_per_second == pytest.approx(50 / record.duration_s)
+
+
+async def test_a_response_that_the_user_cuts_short_is_interrupted_though_its_metrics_deny_it() -> None:
+    async with FakeCall(speaker=Speaker(speed=1.0)) as call:
+        generation = call.model.begin()
+        generation.say("A very long answer.", 5.0)
+        await until(lambda: call.session.agent_state == "speaking")
+        call.model.emit("input_speech_started", llm.InputSpeechStartedEvent())
+        generation.end()
+        generation.report()
+        record = await call.reported()
+        session = await call.end()
+    assert record.interrupted
+    assert record.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
+    assert session.interrupted == 1
+
+
+async def test_a_response_interrupted_before_any_audio_has_no_wait_and_says_why() -> None:
+    async with FakeCall() as call:
+        generation = call.model.begin()
+        generation.say("I was", 0)
+        await asyncio.sleep(0.02)
+        call.model.emit("input_speech_started", llm.InputSpeechStartedEvent())
+        generation.end()
+        generation.report()
+        record = await call.reported()
+    assert record.interrupted
+    assert (record.time_to_first_audio_s, record.duration_s) == (None, None)
+    assert record.time_to_first_audio_reason == "interrupted before any audio was played"
+
+
+async def test_audio_without_a_transcript_is_reported_with_its_wait() -> None:
+    async with FakeCall(Reply()) as call:
+        await call.reported(1)
+        await call.user_speaks()
+        await call.model.play(Reply("", audio_s=0.1))
+        record = await call.reported(2)
+    assert record.time_to_first_audio_from == "user_speech_end"
+    assert record.duration_reason == "the framework did not say when the first audio arrived"
+
+
+async def test_a_slow_answer_is_marked_as_over_the_budget() -> None:
+    async with FakeCall(Reply(), settings=Settings(metrics_latency_budget_s=0.15)) as call:
+        await call.reported(1)
+        await call.user_speaks()
+        await call.model.play(Reply(latency_s=0.2))
+        await call.reported(2)
+        session = await call.end()
+    assert [record.over_latency_budget for record in call.responses] == [False, True]
+    assert (session.over_latency_budget, session.latency_budget_s) == (1, 0.15)
+
+
+# -- time to first audio, of events in orders that are hard to get on purpose
+
+
+async def test_the_users_end_of_speech_may_be_told_after_the_agent_began_to_speak() -> None:
+    stage = Stage()
+    stage.user("speaking", NOW)
+    handle = stage.generate("GR_1")
+    stage.speak(handle, NOW + 2.0)
+    stage.user("listening", NOW + 1.4)
+    stage.usage("GR_1")
+    stage.message("GR_1", audio_at=NOW + 2.0)
+    await stage.end()
+    assert stage.responses[0].time_to_first_audio_s == pytest.approx(0.6)
+    assert stage.responses[0].time_to_first_audio_from == "user_speech_end"
+
+
+async def test_one_end_of_speech_is_answered_only_once() -> None:
+    stage = Stage()
+    stage.user("speaking", NOW)
+    stage.user("listening", NOW + 1.0)
+    for number, audio_at in ((1, NOW + 1.5), (2, NOW + 9.0)):
+        handle = stage.generate(f"GR_{number}")
+        stage.speak(handle, audio_at)
+        stage.usage(f"GR_{number}")
+        stage.message(f"GR_{number}", audio_at=audio_at)
+        stage.end_speech(handle)
+    await stage.end()
+    first, second = stage.responses
+    assert first.time_to_first_audio_s == pytest.approx(0.5)
+    assert second.time_to_first_audio_s is None
+    assert second.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
+
+
+async def test_audio_that_begins_while_the_user_speaks_has_no_wait() -> None:
+    stage = Stage()
+    stage.user("speaking", NOW)
+    handle = stage.generate("GR_1")
+    stage.speak(handle, NOW + 1.0)
+    stage.usage("GR_1")
+    stage.message("GR_1", audio_at=NOW + 1.0)
+    await stage.end()
+    assert stage.responses[0].time_to_first_audio_s is None
+    assert stage.responses[0].time_to_first_audio_reason == "the user was still speaking when the audio began"
+
+
+@pytest.mark.parametrize(
+    ("modality", "waited_from", "wait_s"), [("text", "reply_requested", 1.0), ("audio", "user_speech_end", 0.1)]
+)
+async def test_a_reply_that_the_program_asked_for_is_waited_for_by_the_user_only_if_it_answers_the_user(
+    modality: Literal["text", "audio"], waited_from: str, wait_s: float
+) -> None:
+    stage = Stage()
+    requested = stage.request(NOW, modality)
+    stage.user("speaking", NOW + 0.2)
+    stage.user("listening", NOW + 0.9)
+    handle = stage.generate("GR_1", requested)
+    stage.speak(handle, NOW + 1.0)
+    stage.usage("GR_1")
+    stage.message("GR_1", audio_at=NOW + 1.0)
+    await stage.end()
+    assert stage.responses[0].time_to_first_audio_from == waited_from
+    assert stage.responses[0].time_to_first_audio_s == pytest.approx(wait_s)
+
+
+async def test_the_sessions_own_marks_come_before_the_models_time_to_first_token() -> None:
+    stage = Stage()
+    stage.user("speaking", NOW)
+    stage.user("listening", NOW + 1.0)
+    handle = stage.generate("GR_1")
+    stage.speak(handle, NOW + 1.5)
+    stage.usage("GR_1", ttft=0.2, duration=2.0)
+    stage.message("GR_1", audio_at=NOW + 1.5)
+    await stage.end()
+    assert stage.responses[0].time_to_first_audio_s == pytest.approx(0.5)
+    assert stage.responses[0].duration_s == pytest.approx(1.8), "a known ttft says when the model began to speak"
+
+
+# -- one record per response
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_response_whose_usage_never_comes_is_recorded_without_it() -> None:
+    stage = Stage()
+    handle = stage.generate("GR_1")
+    stage.speak(handle, NOW + 1.0)
+    stage.end_generation()
+    stage.message("GR_1", audio_at=NOW + 1.0)
+    stage.end_speech(handle)
+    await until(lambda: bool(stage.responses))
+    session = await stage.end()
+    record = stage.responses[0]
+    assert (record.total_tokens, record.cost_usd, record.usage_messages) == (None, None, 0)
+    assert record.usage_reason == record.cost_reason == "no usage message arrived"
+    assert (session.without_usage, session.total_tokens, session.cost_usd) == (1, None, None)
+    assert session.usage_reason == "1 of 1 responses came without usage"
+
+
+async def test_a_response_waits_two_seconds_for_its_usage() -> None:
+    stage = Stage()
+    handle = stage.generate("GR_1")
+    stage.end_generation()
+    stage.end_speech(handle)
+    await asyncio.sleep(SETTLE_S - 0.2)
+    assert not stage.responses
+    await until(lambda: bool(stage.responses), timeout_s=0.6)
+    await stage.end()
+
+
+@pytest.mark.usefixtures("soon")
+async def test_usage_that_comes_after_its_response_was_recorded_is_summed_as_unbooked() -> None:
+    stage = Stage()
+    handle = stage.generate("GR_1")
+    stage.end_generation()
+    stage.end_speech(handle)
+    await until(lambda: bool(stage.responses))
+    stage.usage("GR_1", Usage())
+    stage.usage("GR_1", Usage())
+    session = await stage.end()
+    assert len(stage.responses) == 1
+    assert session.unbooked_total_tokens == Usage().total, "and a repeat is no second message"
+    assert session.cost_note is None
+    assert session.total_tokens is None
+
+
+async def test_late_usage_that_grew_counts_by_what_it_adds() -> None:
+    stage = Stage()
+    handle = stage.generate("GR_1")
+    stage.usage("GR_1", Usage(output_audio=10))
+    stage.end_speech(handle)
+    await until(lambda: bool(stage.responses))
+    stage.usage("GR_1", Usage(output_audio=60))
+    session = await stage.end()
+    assert session.total_tokens == Usage(output_audio=10).total
+    assert session.unbooked_total_tokens == 50
+
+
+async def test_a_response_is_recorded_while_it_still_plays_only_when_it_was_heard() -> None:
+    stage = Stage()
+    handle = stage.generate("GR_1")
+    stage.speak(handle, NOW + 1.0)
+    stage.usage("GR_1")
+    stage.end_generation()
+    await asyncio.sleep(0.05)
+    assert not stage.responses, "whether it will be interrupted is not known yet"
+    stage.message("GR_1", audio_at=NOW + 1.0, interrupted=True)
+    await until(lambda: bool(stage.responses))
+    assert stage.responses[0].interrupted
+    await stage.end()
+
+
+@pytest.mark.usefixtures("soon")
+async def test_records_come_in_the_order_of_their_responses() -> None:
+    stage = Stage()
+    first, second = stage.generate("GR_1"), stage.generate("GR_2")
+    stage.usage("GR_2")
+    stage.end_speech(second)
+    await asyncio.sleep(0.1)
+    assert not stage.responses, "the first is still to be heard"
+    stage.usage("GR_1")
+    stage.end_speech(first)
+    await until(lambda: len(stage.responses) == 2)
+    await stage.end()
+    assert [(record.turn, record.request_id) for record in stage.responses] == [(1, "GR_1"), (2, "GR_2")]
+
+
+async def test_usage_of_a_response_that_no_event_announced_is_recorded() -> None:
+    stage = Stage()
+    stage.usage("GR_unknown")
+    await until(lambda: bool(stage.responses))
+    session = await stage.end()
+    assert stage.responses[0].request_id == "GR_unknown"
+    assert stage.responses[0].time_to_first_audio_reason == "the framework did not play this response"
+    assert session.total_tokens == Usage().total
+
+
+async def test_when_the_session_closes_what_is_open_is_recorded_and_the_session_comes_last() -> None:
+    stage = Stage()
+    stage.model.connect()
+    stage.generate("GR_1")
+    stage.usage("GR_1")
+    stage.generate("GR_2")
+    session = await stage.end(CloseReason.PARTICIPANT_DISCONNECTED)
+    assert [type(record) for record in stage.kept.records] == [
+        ConnectionRecord,
+        ResponseRecord,
+        ResponseRecord,
+        SessionRecord,
+    ]
+    assert session.end_reason == "participant_disconnected"
+    assert session.sinks == {"kept": {"written": 3, "failed": 0, "dropped": 0}}
+    assert stage.kept.closed
+
+
+async def test_a_session_is_closed_once_however_often_it_is_said() -> None:
+    stage = Stage()
+    stage.recorder.close("first")
+    stage.recorder.close("second")
+    await stage.recorder.aclose("third")
+    assert [record.kind for record in stage.kept.records] == ["session"]
+    assert (await stage.end()).end_reason == "first"
+
+
+async def test_a_job_that_ends_without_a_close_event_has_its_session_record() -> None:
+    stage = Stage()
+    stage.generate("GR_1")
+    await stage.recorder.aclose("user requested")
+    assert [record.kind for record in stage.kept.records] == ["response", "session"]
+    assert (await stage.end()).end_reason == "user requested"
+
+
+async def test_a_speech_that_fails_is_counted_by_its_kind_and_told_in_two_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage()
+    handle = stage.request(NOW)
+    stage.end_speech(handle, llm.RealtimeError("generate_reply timed out."))
+    await asyncio.sleep(0.01)
+    session = await stage.end()
+    assert session.errors == {"reply_timeout": 1}
+    told = [entry.message for entry in caplog.records if entry.name == "livekit.agents.realtime_metrics"]
+    assert told == ["Gemini Live did not begin a reply within 5 s", "If it goes on, see the provider's status page."]
+
+
+async def test_a_handler_that_fails_is_told_once_in_each_session(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(Recorder, "_find", fail)
+    for _ in range(2):
+        stage = Stage()
+        stage.usage("GR_1")
+        stage.usage("GR_2")
+        await stage.end()
+    told = [entry.message for entry in caplog.records if entry.message.startswith("the metrics recorder failed")]
+    assert told == ["the metrics recorder failed in add; the call goes on"] * 2
+
+
+async def test_a_session_without_responses_used_nothing() -> None:
+    session = await Stage().end()
+    assert (session.responses, session.total_tokens, session.cost_usd) == (0, 0, 0)
+    assert session.time_to_first_audio_p50_s is None
+    assert session.time_to_first_audio_reason == "no response has a known time to first audio"
+
+
+async def test_the_sessions_percentiles_are_waits_that_were_measured() -> None:
+    stage = Stage()
+    for number in range(1, 21):
+        began = NOW + 100 * number
+        stage.user("speaking", began)
+        stage.user("listening", began + 1)
+        handle = stage.generate(f"GR_{number}")
+        stage.speak(handle, began + 1 + number / 10)
+        stage.usage(f"GR_{number}")
+        stage.message(f"GR_{number}", audio_at=began + 1 + number / 10)
+        stage.end_speech(handle)
+    session = await stage.end()
+    assert session.time_to_first_audio_p50_s == pytest.approx(1.0)
+    assert session.time_to_first_audio_p95_s == pytest.approx(1.9)
+    assert session.time_to_first_audio_max_s == pytest.approx(2.0)
+
+
+async def test_figures_that_the_plugin_does_not_pass_on_are_unknown_with_the_reason_in_every_record() -> None:
+    stage = Stage()
+    stage.usage("GR_1")
+    session = await stage.end()
+    for record in (stage.responses[0], session):
+        assert record.thoughts_tokens is None
+        assert record.usage_reason is not None
+        assert "not in this plugin's public metrics" in record.usage_reason
+
+
+# -- any order of events
+
+MOVES = ("usage", "repeat", "growth", "message", "speak", "generated", "played", "interrupted", "later")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    script=st.lists(st.lists(st.sampled_from(MOVES), max_size=7), min_size=1, max_size=4),
+    order=st.randoms(use_true_random=False),
+)
+def test_every_response_has_exactly_one_record_and_no_token_is_lost_in_any_order_of_events(
+    script: list[list[str]], order: Any
+) -> None:
+    asyncio.run(_play(script, order))
+
+
+async def _play(script: list[list[str]], order: Any) -> None:
+    stage = Stage()
+    handles: dict[str, SpeechHandle] = {}
+    told: dict[str, set[int]] = {}
+    left = {f"GR_{number}": list(moves) for number, moves in enumerate(script, 1)}
+    patch = pytest.MonkeyPatch()
+    patch.setattr(recorder_module, "SETTLE_S", 0.001)
+    try:
+        while left:
+            request_id = order.choice(sorted(left))
+            if request_id not in handles:
+                handles[request_id] = stage.generate(request_id)
+                told[request_id] = set()
+            elif left[request_id]:
+                await _move(stage, left[request_id].pop(0), request_id, handles[request_id], told[request_id])
+            else:
+                del left[request_id]
+        session = await stage.end()
+    finally:
+        patch.undo()
+    created = list(handles)
+    assert [record.request_id for record in stage.responses] == created
+    assert [record.turn for record in stage.responses] == list(range(1, len(created) + 1))
+    reported = sum(record.total_tokens or 0 for record in stage.responses) + session.unbooked_total_tokens
+    assert reported == sum(max(totals, default=0) for totals in told.values())
+    assert session.responses == len(created)
+
+
+async def _move(stage: Stage, what: str, request_id: str, handle: SpeechHandle, told: set[int]) -> None:
+    grown = Usage(output_audio=60 + 10 * len(told))
+    moves: dict[str, Callable[[], object]] = {
+        "message": lambda: stage.message(request_id, audio_at=NOW),
+        "speak": lambda: stage.speak(handle, NOW),
+        "generated": stage.end_generation,
+        "played": lambda: None if handle.done() else stage.end_speech(handle),
+        "interrupted": lambda: handle.interrupt(force=True),
+    }
+    if what == "later":
+        await asyncio.sleep(0.003)
+    elif what in moves:
+        moves[what]()
+    else:
+        sent = Usage() if what == "usage" or not told else grown if what == "growth" else _last(told)
+        if sent.total >= max(told, default=0) or sent.total in told:
+            told.add(sent.total)
+            stage.usage(request_id, sent)
+
+
+def _last(told: set[int]) -> Usage:
+    return Usage(output_audio=max(told) - Usage(output_audio=0).total)
