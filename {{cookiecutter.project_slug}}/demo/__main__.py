@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ from demo.agent_process import AgentProcess
 from demo.call import AgentFailedError, Call, call
 from demo.conversation import GIVE_UP_S, AgentLeftError, converse
 from demo.scenario import Scenario, ScenarioError, load, names
-from demo.screen import Narrator, Screen
+from demo.screen import SETTLE_S, Narrator, Screen
 
 HANG_UP_S = 15.0
 LOG_LINES = 15
@@ -44,6 +45,8 @@ def main() -> int:
     except ScenarioError as error:
         print(error, file=sys.stderr)
         return 2
+    # whoever ends the demo ends its agent, too
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         return asyncio.run(Demo(scenario, Console()).run())
     except KeyboardInterrupt:
@@ -99,9 +102,9 @@ class Demo:
                 async for step in steps:
                     if step.spoken is not None and step.turn is not None:
                         narrator.you(step.spoken, interrupts=step.turn.speaks != "after_reply")
-            await narrator.settle()
+            await asyncio.sleep(2 * SETTLE_S)
             if self._scenario.expect.ends == "agent":
-                self._screen.wait_for("the agent gives up")
+                self._screen.wait_for("waiting for the agent to give up")
                 await ongoing.agent.wait(HANG_UP_S)
                 left = True
             else:

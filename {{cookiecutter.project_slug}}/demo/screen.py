@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,18 +33,21 @@ class Screen:
 
     def wait_for(self, what: str) -> None:
         """Says what is being waited for: beside the spinner, or else in a line."""
-        if self._console.is_terminal:
-            self._status.update(f"[dim]{escape(what)}[/]")
-        else:
+        self.spin(what)
+        if not self._console.is_terminal:
             self.line(f"[dim]… {escape(what)}[/]")
+
+    def spin(self, what: str) -> None:
+        """Says it beside the spinner only."""
+        self._status.update(f"[dim]{escape(what)}[/]")
 
     def line(self, markup: str = "") -> None:
         """Prints a line of Rich's markup."""
         self._console.print(markup, highlight=False, emoji=False)
 
-    def as_printed(self, line: str) -> None:
-        """Prints a line as the agent printed it."""
-        self._console.print(Text.from_ansi(line), soft_wrap=True)
+    def as_printed(self, lines: list[str]) -> None:
+        """Prints lines as the agent printed them."""
+        self._console.print(Text.from_ansi("\n".join(lines)), soft_wrap=True)
 
 
 class Narrator:
@@ -54,17 +58,13 @@ class Narrator:
         self._call = call
         self._answers = 0
         self._reports = 0
-        self._reports_seen: list[float] = []
+        self._seen_at: list[float] = []
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             self.catch_up()
             await asyncio.sleep(0.03)
-
-    async def settle(self) -> None:
-        """Until everything that there is has been printed."""
-        await asyncio.sleep(2 * SETTLE_S)
 
     def you(self, spoken: Spoken, *, interrupts: bool) -> None:
         """What the user said."""
@@ -81,13 +81,13 @@ class Narrator:
             text = " ".join(content.text for content in item.content).strip()
             aside = " [dim](interrupted)[/]" if item.interrupted else ""
             self._screen.line(f"[bold green]Agent[/]  {escape(text)}{aside}{self._stopwatch()}")
-        lines = self._call.agent.reports
-        self._reports_seen += [time.monotonic()] * (len(lines) - len(self._reports_seen))
-        while self._reports < len(lines):
-            if not settled and time.monotonic() - self._reports_seen[self._reports] < SETTLE_S:
-                break
-            self._screen.as_printed(lines[self._reports])
-            self._reports += 1
+            self._screen.spin("your turn")
+        lines, now = self._call.agent.reports, time.monotonic()
+        self._seen_at += [now] * (len(lines) - len(self._seen_at))
+        until = len(lines) if settled else bisect_right(self._seen_at, now - SETTLE_S)
+        if until > self._reports:
+            self._screen.as_printed(lines[self._reports : until])
+            self._reports = until
 
     def _stopwatch(self) -> str:
         """The wait that was measured at the user's end, to set beside the report's."""

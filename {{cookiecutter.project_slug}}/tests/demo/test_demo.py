@@ -1,10 +1,13 @@
 """`uv run -m demo`, as a person runs it."""
 
 import re
+import signal
 import subprocess
+import sys
 
 import pytest
 
+from demo.agent_process import PROJECT
 from demo.scenario import load, names
 from tests.demo.conftest import run_demo
 
@@ -72,3 +75,17 @@ def test_an_unknown_scenario_is_one_line_and_exit_code_2() -> None:
 def test_a_scenario_ends_as_it_expects(name: str) -> None:
     played = run_demo("--scenario", name)
     assert played.returncode == 0, played.stdout + played.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no Ctrl-C can be sent to one process there")
+def test_ctrl_c_ends_the_demo_and_its_agent() -> None:
+    command = [sys.executable, "-m", "demo"]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "connected" in line:
+                break
+        demo.send_signal(signal.SIGINT)
+        _, errors = demo.communicate(timeout=10)
+    assert demo.returncode == 130
+    assert errors == "\nStopped.\n"
