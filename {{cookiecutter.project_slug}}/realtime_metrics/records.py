@@ -142,9 +142,11 @@ class ResponseRecord(CountedRecord):
     time_to_generation_s: float | None
     """First part of the wait: until the plugin created the generation. Unknown where the wait began after that."""
     generation_to_audio_s: float | None
-    """Second part: from then (or the wait's begin, if later) until the first frame went to the audio output."""
+    """Second part: from then (or the wait's begin, if later) until the first frame went to the audio output.
+    Unknown where the wait or the third part is."""
     playback_latency_s: float | None
-    """Third part: from the first frame going to the audio output until it began to play."""
+    """Third part: from the first frame going to the audio output until it began to play. Unknown where the framework
+    does not tell: nothing was played, or it had no transcript."""
     over_latency_budget: bool | None
     """Whether the wait exceeded `METRICS_LATENCY_BUDGET_S`; unknown without a budget or a wait."""
 
@@ -153,9 +155,10 @@ class ResponseRecord(CountedRecord):
     duration_reason: str | None
     """Why `duration_s` is unknown."""
     framework_duration_s: float | None
-    """The framework's `duration`: from the generation's creation, which the user's first word can cause, to its end."""
+    """The framework's `duration`: from the generation's creation, which the user's first word can cause, to its end.
+    Unknown where no usage message arrived."""
     tokens_per_second: float | None
-    """`output_tokens` per `duration_s`."""
+    """`output_tokens` per `duration_s`; unknown where one of these is."""
 
     usage_messages: int
     """How many usage messages arrived for this response before it was recorded."""
@@ -178,6 +181,7 @@ class SessionRecord(CountedRecord):
     over_latency_budget: int | None
     """Responses that took longer than `latency_budget_s`; unknown without a budget."""
     latency_budget_s: float | None
+    """`METRICS_LATENCY_BUDGET_S`; `None` where none is set."""
     connections: int
     reconnects: int
     go_aways: int | None
@@ -202,9 +206,10 @@ class SessionRecord(CountedRecord):
     end_reason: str
     """The framework's reason for the close, or the kind of the error that ended the session."""
     price_data: str | None = None
-    """Where the prices come from: package and version, and the team's own file, if any."""
+    """Where the prices come from: package and version, and the team's own file, if any.
+    `None` where the record has not been priced yet."""
     price_date: str | None = None
-    """The day whose prices were taken from `price_data`."""
+    """The day whose prices were taken from `price_data`; `None` where there was no response to price."""
     sinks: dict[str, dict[str, int]] = field(default_factory=dict)
     """Per sink: records `written`, `failed` and `dropped`; this record not counted."""
 

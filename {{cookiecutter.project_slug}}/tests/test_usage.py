@@ -1,0 +1,183 @@
+"""Token counts: all that the provider sent, each message counted once."""
+
+import pytest
+from google.genai import types
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime_metrics.records import TOKEN_FIELDS
+from realtime_metrics.usage import MalformedUsageError, Tokens, UsageBook, add, from_metrics, from_raw
+from tests.fakes.realtime import Usage, metrics
+
+
+
+def details(**counts: int) -> list[types.ModalityTokenCount]:
+    return [types.ModalityTokenCount(modality=types.MediaModality(name.upper()), token_count=n) for name, n in counts.items()]
+
+
+# -- one message
+
+
+def test_every_count_and_modality_that_gemini_sends_is_kept() -> None:
+    sent = types.UsageMetadata(
+        prompt_token_count=160,
+        prompt_tokens_details=details(audio=100, text=20, image=10, video=20, document=10),
+        cached_content_token_count=30,
+        cache_tokens_details=details(text=20, audio=10),
+        response_token_count=70,
+        response_tokens_details=details(audio=60, text=10),
+        thoughts_token_count=15,
+        tool_use_prompt_token_count=8,
+        tool_use_prompt_tokens_details=details(text=8),
+        total_token_count=253,
+    )
+    known = {name: count for name, count in from_raw(sent).items() if count}
+    assert known == {
+        "input_tokens": 160,
+        "input_audio_tokens": 100,
+        "input_text_tokens": 20,
+        "input_image_tokens": 10,
+        "input_video_tokens": 20,
+        "input_document_tokens": 10,
+        "input_cached_tokens": 30,
+        "input_cached_text_tokens": 20,
+        "input_cached_audio_tokens": 10,
+        "output_tokens": 70,
+        "output_audio_tokens": 60,
+        "output_text_tokens": 10,
+        "thoughts_tokens": 15,
+        "tool_use_tokens": 8,
+        "tool_use_text_tokens": 8,
+        "total_tokens": 253,
+    }
+
+
+def test_what_the_details_leave_of_a_total_has_no_known_modality() -> None:
+    sent = types.UsageMetadata(
+        prompt_token_count=100,
+        prompt_tokens_details=details(audio=60, modality_unspecified=5),
+        response_token_count=50,
+        cached_content_token_count=10,
+    )
+    tokens = from_raw(sent)
+    assert tokens["input_unknown_tokens"] == 40
+    assert tokens["output_unknown_tokens"] == 50
+    assert tokens["input_cached_unknown_tokens"] == 10
+
+
+def test_cached_content_that_only_has_details_is_counted() -> None:
+    tokens = from_raw(types.UsageMetadata(cache_tokens_details=details(text=20, audio=10)))
+    assert (tokens["input_cached_tokens"], tokens["input_cached_unknown_tokens"]) == (30, 0)
+
+
+def test_details_above_their_total_leave_nothing_unknown() -> None:
+    tokens = from_raw(types.UsageMetadata(response_token_count=10, response_tokens_details=details(audio=15)))
+    assert (tokens["output_tokens"], tokens["output_audio_tokens"], tokens["output_unknown_tokens"]) == (10, 15, 0)
+
+
+def test_the_total_is_the_providers_and_not_derived() -> None:
+    tokens = from_raw(types.UsageMetadata(prompt_token_count=1, thoughts_token_count=5, total_token_count=1))
+    assert tokens["total_tokens"] == 1
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        types.UsageMetadata(prompt_token_count=-1),
+        types.UsageMetadata(response_tokens_details=details(audio=-3)),
+    ],
+)
+def test_a_negative_count_is_malformed(sent: types.UsageMetadata) -> None:
+    with pytest.raises(MalformedUsageError, match=r"malformed usage message: \w+ is -\d"):
+        from_raw(sent)
+
+
+def test_huge_counts_are_exact() -> None:
+    huge = 2**63 + 1
+    assert from_raw(types.UsageMetadata(total_token_count=huge))["total_tokens"] == huge
+
+
+def test_public_metrics_give_what_they_carry_and_the_rest_is_unknown() -> None:
+    tokens = from_metrics(metrics("GR_1", Usage(input_unknown=7, input_cached=3)))
+    assert tokens["input_tokens"] == 147
+    assert tokens["input_unknown_tokens"] == 7
+    assert (tokens["input_cached_tokens"], tokens["input_cached_text_tokens"]) == (3, 3)
+    unknown = {name for name, count in tokens.items() if count is None}
+    assert "thoughts_tokens" in unknown
+    assert {name for name in TOKEN_FIELDS if "video" in name or "document" in name or "tool_use" in name} < unknown
+
+
+# -- the messages of one response
+
+
+def snapshot(*counts: int) -> Tokens:
+    tokens: Tokens = dict.fromkeys(TOKEN_FIELDS, 0)
+    tokens["input_tokens"], tokens["output_tokens"] = counts
+    tokens["total_tokens"] = sum(counts)
+    return tokens
+
+
+def booked(*messages: Tokens) -> UsageBook:
+    book = UsageBook()
+    for message in messages:
+        book.book(message)
+    return book
+
+
+COUNTS = st.integers(min_value=0, max_value=10**12)
+MESSAGES = st.builds(snapshot, COUNTS, COUNTS)
+
+
+def test_without_a_message_nothing_is_known() -> None:
+    assert UsageBook().total() is None
+
+
+@given(MESSAGES, st.integers(min_value=1, max_value=5))
+def test_a_message_counts_once_however_often_it_is_repeated(message: Tokens, times: int) -> None:
+    book = booked(*[message] * times)
+    assert book.total() == message
+    assert book.messages == times
+
+
+@given(st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=6))
+def test_of_growing_snapshots_the_last_counts(increments: list[tuple[int, int]]) -> None:
+    inputs = outputs = 0
+    snapshots = []
+    for more_input, more_output in increments:
+        inputs, outputs = inputs + more_input, outputs + more_output
+        snapshots.append(snapshot(inputs, outputs))
+    assert booked(*snapshots).total() == snapshots[-1]
+
+
+@given(st.lists(st.integers(min_value=1, max_value=10**12), min_size=1, max_size=6, unique=True))
+def test_messages_that_do_not_grow_are_summed(outputs: list[int]) -> None:
+    shrinking = sorted(outputs, reverse=True)
+    total = booked(*(snapshot(0, output) for output in shrinking)).total()
+    assert total == snapshot(0, sum(shrinking))
+
+
+@given(st.lists(MESSAGES, min_size=1, max_size=6))
+def test_the_total_is_at_least_every_message_and_at_most_their_sum(messages: list[Tokens]) -> None:
+    total = booked(*messages).total() or {}
+    for name in ("input_tokens", "output_tokens", "total_tokens"):
+        counts = [message[name] or 0 for message in messages]
+        assert max(counts) <= (total[name] or 0) <= sum(counts)
+
+
+def test_a_snapshot_that_brings_the_details_replaces_the_one_that_had_none() -> None:
+    first = from_raw(types.UsageMetadata(response_token_count=50))
+    second = from_raw(types.UsageMetadata(response_token_count=50, response_tokens_details=details(audio=50)))
+    total = booked(first, second).total() or {}
+    assert (total["output_tokens"], total["output_audio_tokens"], total["output_unknown_tokens"]) == (50, 50, 0)
+
+
+def test_a_snapshot_after_an_unrelated_message_only_replaces_its_own() -> None:
+    total = booked(snapshot(0, 90), snapshot(0, 10), snapshot(0, 30)).total()
+    assert total == snapshot(0, 120)
+
+
+def test_a_count_that_only_one_message_knows_is_that_ones() -> None:
+    public, raw = dict.fromkeys(TOKEN_FIELDS), snapshot(1, 2)
+    public["input_tokens"] = 5
+    total = add(public, raw)
+    assert (total["input_tokens"], total["output_tokens"]) == (6, 2)
