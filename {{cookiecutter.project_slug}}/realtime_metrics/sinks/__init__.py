@@ -18,6 +18,7 @@ SINKS = {
     "console": "console:ConsoleSink",
     "jsonl": "jsonl:JsonlSink",
     "log": "log:LogSink",
+    "otlp": "otlp:OtlpSink",
     "prometheus": "prometheus:PrometheusSink",
 }
 """Name in `METRICS_SINKS` -> module and class. Imported when asked for: exporters are heavy."""

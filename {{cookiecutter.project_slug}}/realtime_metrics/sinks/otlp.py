@@ -1,0 +1,211 @@
+"""Records, and the framework's own metrics, to any OTLP endpoint, by the standard `OTEL_EXPORTER_OTLP_…` variables.
+
+The framework records `gen_ai.*` and `lk.agents.*` on the global meter of every process; they need a `MeterProvider`
+only. What they lack is added, under the names of the OpenTelemetry GenAI conventions where these have one
+(semantic-conventions-genai, `gen-ai-token-metrics.md`), else as `realtime.*`.
+"""
+
+import functools
+import logging
+import os
+import threading
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.util import Finalize
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from livekit.agents.telemetry.trace_types import gen_ai_provider_name
+from opentelemetry import metrics
+from opentelemetry.sdk import metrics as sdk
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import Resource
+
+from ..logger import logger
+from . import AnyRecord
+from .figures import CACHED, THOUGHTS, TOKENS, TOOL_USE, WAIT_BUCKETS_S, Figure, measurements, origin
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+FLUSH_S = 3.0
+"""How long the end of a session, and of the process, waits for an endpoint; the framework gives a job 10 s to end."""
+
+_PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
+_METRICS_PROTOCOL = "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"
+_PROTOCOLS = ("http/protobuf", "grpc")
+_TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+
+_FRAMEWORK_METER = "livekit-agents"
+_BOUNDED_ATTRIBUTES = {
+    *("model_name", "model_provider", "connection_reused", "severity", "error.type"),
+    *(f"gen_ai.{name}" for name in ("operation.name", "provider.name", "request.model", "response.model")),
+    *(f"gen_ai.{name}" for name in ("token.type", "agent.name", "tool.name")),
+}
+"""What is kept of the framework's measurements: they carry room and job ids too, a new series for every call."""
+_TOKEN_BUCKETS = tuple(4**exponent for exponent in range(14))
+"""Those that the conventions advise for `gen_ai.client.token.usage`."""
+_UNITS = {"seconds": "s", "usd": "USD", "tokens": "{token}", "": "1"}
+_USAGE = "gen_ai.client.inference.usage"
+
+_EXPORTER_LOGGERS = (
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+)
+_said = False
+
+Attributes = dict[str, str]
+
+
+class OtlpSink:
+    """Counts and observes; a thread of the OpenTelemetry SDK exports."""
+
+    def __init__(self, settings: "Settings") -> None:
+        _provide_meters(settings.name)
+
+    @staticmethod
+    def problem(settings: "Settings") -> str | None:
+        if (protocol := _protocol(os.environ)) in _PROTOCOLS:
+            return None
+        name = _METRICS_PROTOCOL if os.environ.get(_METRICS_PROTOCOL) else _PROTOCOL
+        return f"{name}={protocol!r} is not supported: choose from {', '.join(_PROTOCOLS)}"
+
+    def write(self, record: AnyRecord) -> None:
+        agent, provider, model = origin(record)
+        shared = {
+            "gen_ai.operation.name": "generate_content",
+            "gen_ai.agent.name": agent,
+            "gen_ai.provider.name": gen_ai_provider_name(provider) or provider,
+            "gen_ai.request.model": model,
+        }
+        for figure, value, labels in measurements(record):
+            for name, attributes in _named(figure, labels):
+                if figure.buckets:
+                    _histogram(name, figure).record(value, shared | attributes)
+                elif value:
+                    _counter(name, figure).add(value, shared | attributes)
+
+    def close(self) -> None:
+        """Exports what is not yet; the provider goes on for other sessions of the process."""
+        provider = metrics.get_meter_provider()
+        if isinstance(provider, sdk.MeterProvider):
+            _within(FLUSH_S, provider.force_flush)
+
+
+def _named(figure: Figure, labels: tuple[str, ...]) -> Iterator[tuple[str, Attributes]]:
+    """The instruments that count a figure; by the conventions, input holds tool use, and output holds thoughts."""
+    if figure is THOUGHTS:
+        yield f"{_USAGE}.output_tokens", {"gen_ai.token.modality": "text"}
+        yield f"{_USAGE}.reasoning.output_tokens", {"gen_ai.token.modality": "text"}
+    elif figure in (TOKENS, CACHED, TOOL_USE):
+        direction = labels[0] if figure is TOKENS else "cache_read.input" if figure is CACHED else "input"
+        yield f"{_USAGE}.{direction}_tokens", {"gen_ai.token.modality": labels[-1]}
+    else:
+        yield f"realtime.{figure.name}", dict(zip(figure.labels, labels, strict=True))
+
+
+@functools.cache
+def _counter(name: str, figure: Figure) -> metrics.Counter:
+    about = "" if name.startswith(_USAGE) else figure.about
+    return metrics.get_meter("realtime_metrics").create_counter(name, _UNITS[figure.unit], about)
+
+
+@functools.cache
+def _histogram(name: str, figure: Figure) -> metrics.Histogram:
+    return metrics.get_meter("realtime_metrics").create_histogram(
+        name, _UNITS[figure.unit], figure.about, explicit_bucket_boundaries_advisory=figure.buckets
+    )
+
+
+@functools.cache
+def _provide_meters(agent_name: str) -> None:
+    """Sets the process's `MeterProvider`, which can be done once; one that is there already is used as it is."""
+    if isinstance(metrics.get_meter_provider(), sdk.MeterProvider):
+        logger.warning(
+            "a MeterProvider is set already: the metrics go where it exports to, OTEL_EXPORTER_OTLP_… is not read"
+        )
+        return
+    _say_failures_once()
+    reader = PeriodicExportingMetricReader(_exporter())
+    provider = sdk.MeterProvider([reader], _resource(agent_name), shutdown_on_exit=False, views=_views())
+    metrics.set_meter_provider(provider)
+    # a job's process ends without `atexit`; the framework's turn metrics come after the last record
+    Finalize(None, _within, (FLUSH_S, provider.shutdown), exitpriority=0)
+    if (urlsplit(os.environ.get("LIVEKIT_URL", "")).hostname or "").endswith(".livekit.cloud"):
+        logger.info("metrics go to the OTLP endpoint, not to LiveKit Cloud, which gets traces and logs as before")
+
+
+def _exporter() -> MetricExporter:
+    """The exporter of the protocol that the environment asks for; all else it reads there itself."""
+    preferred: dict[type, AggregationTemporality] | None = None
+    if not os.environ.get(_TEMPORALITY):
+        # a job's process lives for one call: of cumulative sums that short, a backend sees no increase
+        delta = AggregationTemporality.DELTA
+        preferred = {sdk.Counter: delta, sdk.Histogram: delta}
+    if _protocol(os.environ) == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcExporter
+
+        return GrpcExporter(preferred_temporality=preferred)
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpExporter
+
+    return HttpExporter(preferred_temporality=preferred)
+
+
+def _protocol(environ: Mapping[str, str]) -> str:
+    return environ.get(_METRICS_PROTOCOL) or environ.get(_PROTOCOL) or "http/protobuf"
+
+
+def _resource(agent_name: str) -> Resource:
+    """Who exports: what the `OTEL_…` variables say before what we know; an instance is a process."""
+    from ..settings import PROJECT
+
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+    detected = Resource.create()
+    ours = {"service.version": project["version"]}
+    said = dict(detected.attributes)
+    if str(said["service.name"]).startswith("unknown_service"):  # what the SDK says where nobody does
+        said["service.name"] = agent_name or project["name"]
+    return Resource(ours | said)
+
+
+def _views() -> list[View]:
+    """For the framework's instruments; each matches one view, so nothing is counted twice."""
+    kept = {"meter_name": _FRAMEWORK_METER, "attribute_keys": _BOUNDED_ATTRIBUTES}
+    seconds, tokens = (ExplicitBucketHistogramAggregation(buckets) for buckets in (WAIT_BUCKETS_S, _TOKEN_BUCKETS))
+    return [
+        View(instrument_type=sdk.Counter, **kept),  # type: ignore[arg-type]
+        View(instrument_type=sdk.Histogram, instrument_unit="s", aggregation=seconds, **kept),  # type: ignore[arg-type]
+        View(instrument_type=sdk.Histogram, instrument_unit="{token}", aggregation=tokens, **kept),  # type: ignore[arg-type]
+    ]
+
+
+def _within(timeout_s: float, action: Callable[[], object]) -> None:
+    """Does it, and waits at most so long: the SDK's own timeouts do not hold while it tries an endpoint again."""
+
+    def quietly() -> None:
+        try:
+            action()
+        except Exception as error:
+            logger.error("metrics are not exported: %s", error)
+
+    work = threading.Thread(target=quietly, name="realtime-metrics-otlp", daemon=True)
+    work.start()
+    work.join(timeout_s)
+
+
+def _say_failures_once() -> None:
+    for name in _EXPORTER_LOGGERS:
+        logging.getLogger(name).addFilter(_first_only)
+
+
+def _first_only(record: logging.LogRecord) -> bool:
+    """The exporters log every attempt; the first tells all."""
+    global _said
+    if not _said:
+        _said = True
+        logger.error(
+            "metrics cannot be exported by OTLP, see OTEL_EXPORTER_OTLP_ENDPOINT: %s (said once; the call goes on)",
+            record.getMessage(),
+        )
+    return False

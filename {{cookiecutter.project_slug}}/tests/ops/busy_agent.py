@@ -1,0 +1,41 @@
+"""The project's agent with fake jobs that need no user: each asks for reply after reply, interrupts every third, and ends."""
+
+import asyncio
+import os
+
+from livekit.agents import JobProcess, get_job_context
+
+import agent
+from tests.fakes.fake_job_agent import server
+
+__all__ = ["server"]
+
+class BusyAgent(agent.MetricsAgent):
+    """Talks to nobody."""
+
+    async def on_enter(self) -> None:
+        await super().on_enter()
+        self._talking = asyncio.create_task(self._talk())
+
+    async def _talk(self) -> None:
+        await asyncio.sleep(1.5)  # a scrape sees the connection before the figures
+        for number in range(1, int(os.environ["BUSY_REPLIES"]) + 1):
+            speech = self.session.generate_reply()
+            if number % 3 == 0:
+                while self.session.agent_state != "speaking":
+                    await asyncio.sleep(0.01)
+                await self.session.interrupt()
+            await speech
+        get_job_context().shutdown("said everything")
+
+
+def prewarm(proc: JobProcess) -> None:
+    """In each job's process, which knows of this module by this function only."""
+    agent.prewarm(proc)
+    # the entrypoint makes its agent by this name when a call comes
+    agent.MetricsAgent = BusyAgent  # type: ignore[misc]
+    # the local Gemini Live server tells its clients apart by the key
+    os.environ["GOOGLE_API_KEY"] += f"-{os.getpid()}"
+
+
+server.setup_fnc = prewarm
