@@ -77,7 +77,7 @@ def describe(error: BaseException) -> Failure:
         closed = code >= 1000
         return Failure(
             f"connection_closed_{code}" if closed else f"http_{code}",
-            f"Gemini Live {'closed' if closed else 'refused'} the connection ({code}): {text or 'no reason given'}",
+            f"Gemini Live {'closed' if closed else 'refused'} the connection ({code}): {text}",
             "If it goes on, see the provider's status page.",
         )
     if _is_malformed(error):
@@ -131,4 +131,4 @@ def _is_malformed(error: BaseException) -> bool:
 def _in_short(error: BaseException) -> str:
     """The first line, without the code that google-genai puts before it (`1008 None. …`)."""
     line = next(iter(str(error).strip().splitlines()), "")
-    return re.sub(r"^\d{3,4} \w+\. ?", "", line)[:200]
+    return re.sub(r"^\d{3,4} \w+\. ?", "", line)[:200] or "no reason given"

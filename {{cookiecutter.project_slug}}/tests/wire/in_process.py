@@ -1,0 +1,155 @@
+"""The real plugin on the real wire, with the project's agent and reporting, in this process: no audio device, no speech."""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from livekit.agents import AgentSession
+from livekit.agents.llm import ToolError, function_tool
+from livekit.plugins import google
+
+from agent import MetricsAgent
+from demo.gemini_server import GeminiLiveServer
+from demo.ledger import Counts
+from demo.scenario import Scenario
+from realtime_metrics.pipeline import Pipeline
+from realtime_metrics.pricing import PriceList
+from realtime_metrics.recorder import Recorder
+from realtime_metrics.records import ConnectionRecord, ResponseRecord, SessionRecord
+from realtime_metrics.settings import Settings
+from tests.fakes.call import KeptRecords
+from tests.fakes.ears import Ears
+from tests.fakes.speaker import Speaker
+
+DETAILS = {
+    "input": "promptTokensDetails",
+    "input_cached": "cacheTokensDetails",
+    "output": "responseTokensDetails",
+    "tool_use": "toolUsePromptTokensDetails",
+}
+TOTALS = {
+    "input": "promptTokenCount",
+    "input_cached": "cachedContentTokenCount",
+    "output": "responseTokenCount",
+    "tool_use": "toolUsePromptTokenCount",
+    "thoughts": "thoughtsTokenCount",
+    "total": "totalTokenCount",
+}
+MODALITIES = ("AUDIO", "TEXT", "IMAGE", "VIDEO", "DOCUMENT")
+
+
+class WireAgent(MetricsAgent):
+    """The project's agent, with the tool that scenarios call. Counts the generations that the plugin announces."""
+
+    generations = 0
+
+    async def on_enter(self) -> None:
+        self.realtime_llm_session.on("generation_created", self._count)
+        await super().on_enter()
+
+    def _count(self, _: object) -> None:
+        self.generations += 1
+
+    @function_tool
+    async def get_weather(self, city: str) -> str:
+        """Tells the weather of a city."""
+        if not city:
+            raise ToolError("which city?")
+        return f"sunny in {city}"
+
+
+@contextmanager
+def led_to(server: GeminiLiveServer) -> Iterator[None]:
+    """Leads the Google plugin of this process to a local server."""
+    before = {name: os.environ.get(name) for name in server.env}
+    os.environ.update(server.env)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class WireSession:
+    """One session that plays a scenario and ends.
+
+    Attributes:
+        closed: set when the framework closed the session by itself.
+    """
+
+    def __init__(self, server: GeminiLiveServer, scenario: Scenario, settings: Settings | None = None) -> None:
+        self.server = server
+        self.key = server.add(scenario)
+        self.kept = KeptRecords()
+        self.closed = asyncio.Event()
+        self._settings = settings or Settings()
+
+    async def start(self) -> None:
+        pipeline = Pipeline({"kept": self.kept}, PriceList())
+        self.recorder = Recorder(pipeline, self._settings, session_id=self.key, room="wire")
+        model = google.realtime.RealtimeModel(model=self._settings.model, api_key=self.key)
+        self.session: AgentSession[None] = AgentSession(llm=model, vad=Ears())
+        self.session.output.audio = Speaker(speed=20)
+        self.recorder.watch_session(self.session)
+        self.session.on("close", lambda _: self.closed.set())
+        self.agent = WireAgent(self.recorder)
+        await self.session.start(agent=self.agent)
+
+    async def play(self, timeout_s: float = 20.0) -> None:
+        """Until the scenario is at its end, or the framework gave the session up."""
+        at_end = asyncio.ensure_future(self.server.wait_for_end(self.key, timeout_s=timeout_s))
+        closed = asyncio.ensure_future(self.closed.wait())
+        await asyncio.wait([at_end, closed], return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (at_end, closed):
+            waiting.cancel()
+        await asyncio.gather(at_end, closed, return_exceptions=True)
+
+    async def end(self) -> SessionRecord:
+        """Ends the session; its record."""
+        await self.session.aclose()
+        await self.recorder.aclose()
+        assert isinstance(self.kept.records[-1], SessionRecord)
+        return self.kept.records[-1]
+
+    @property
+    def responses(self) -> list[ResponseRecord]:
+        return [record for record in self.kept.records if isinstance(record, ResponseRecord)]
+
+    @property
+    def connections(self) -> list[ConnectionRecord]:
+        return [record for record in self.kept.records if isinstance(record, ConnectionRecord)]
+
+    @property
+    def ledger(self) -> Counts:
+        """What the server's ledger says that this session used."""
+        return self.server.ledger.total(self.key)
+
+
+async def played(
+    server: GeminiLiveServer, scenario: Scenario, read_s: float = 0.3
+) -> tuple[WireSession, SessionRecord]:
+    """A session that has played a scenario; `read_s` is the time to read what the server sent last."""
+    session = WireSession(server, scenario)
+    await session.start()
+    await session.play()
+    await asyncio.sleep(read_s)
+    return session, await session.end()
+
+
+def sent(ledger: Mapping[str, int]) -> dict[str, int]:
+    """What a ledger says, by the names of the records; without the remainders of unknown modality."""
+    counts = {f"{group}_tokens": ledger.get(name, 0) for group, name in TOTALS.items()}
+    for group, name in DETAILS.items():
+        for modality in MODALITIES:
+            counts[f"{group}_{modality.lower()}_tokens"] = ledger.get(f"{name}.{modality}", 0)
+    return counts
+
+
+def recorded(record: Any) -> dict[str, int]:
+    """What a record says of the same counts; unknown counts as nothing."""
+    return {name: getattr(record, name) or 0 for name in sent({})}
