@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from demo.agent_process import AgentProcess
+from demo.agent_process import PROJECT, AgentProcess
 from demo.call import AgentFailedError, Call, call
 from demo.conversation import GIVE_UP_S, AgentLeftError, converse
 from demo.scenario import Scenario, ScenarioError, load, names
@@ -23,7 +23,7 @@ HANG_UP_S = 15.0
 LOG_LINES = 15
 TELLING = re.compile(r" (WARNING|ERROR) (?!.*no warmed process available)")
 EXTRAS = re.compile(r" \{.*\}\s*$")
-LOG = Path(tempfile.gettempdir(), "voice-agent-demo.log")
+LOG = Path(tempfile.gettempdir(), f"{PROJECT.name}-demo.log")
 NEXT = """\
 Next: talk to the same agent, with your GOOGLE_API_KEY in .env.local:
     uv run agent.py console

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -228,7 +229,7 @@ class GeminiConnection:
         pieces = max(1, math.ceil(reply.audio_s / PIECE_S - 0.001))
         for number, words in enumerate(_shares(reply.text, pieces)):
             await self._go_wrong(said)
-            piece_s = min(PIECE_S, reply.audio_s - said.audio_s)
+            piece_s = round(min(PIECE_S, reply.audio_s - said.audio_s), 6)
             if piece_s > 0:
                 await self._send_content(modelTurn={"parts": [_audio_part(piece_s)]})
                 said.audio_s += piece_s
@@ -355,6 +356,7 @@ def _shares(text: str, pieces: int) -> list[str]:
     return ["".join(words[start:end]) for start, end in pairwise(bounds)]
 
 
+@cache
 def _audio_part(duration_s: float) -> dict[str, Any]:
     """A quiet tone, as PCM16."""
     times = np.arange(round(duration_s * OUTPUT_SAMPLE_RATE)) / OUTPUT_SAMPLE_RATE
