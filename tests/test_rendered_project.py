@@ -1,0 +1,106 @@
+"""What was rendered, in the environment that a person gets: style, types, versions, and every choice at work."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from uv import find_uv_bin
+
+from template_answers.rules import QUESTIONS
+from tests.baked import TEMPLATE, BakedProject, bake
+
+pytestmark = pytest.mark.slow
+
+UV = find_uv_bin()
+# One environment for all projects: only their answers differ, and uv makes it match in a moment when it is there.
+SHARED = {"UV_PROJECT_ENVIRONMENT": str(TEMPLATE / "build" / "environment"), "UV_PYTHON": sys.executable}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """A project with the default answers, and its environment."""
+    project = bake(tmp_path_factory.mktemp("rendered"))
+    done = project.run(UV, "sync", timeout_s=600, **SHARED)
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+def assert_runs(project: BakedProject, *command: str, timeout_s: float = 300) -> str:
+    done = project.run(UV, "run", "--no-sync", *command, timeout_s=timeout_s, **SHARED)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", [("ruff", "check"), ("ruff", "format", "--check"), ("mypy",)], ids=" ".join)
+def test_the_rendered_python_passes_its_own(command: tuple[str, ...], project: BakedProject) -> None:
+    assert_runs(project, *command)
+
+
+CHECK_SETTINGS = """
+import sys
+from pathlib import Path
+from realtime_metrics import settings
+for file in sys.argv[1:]:
+    settings.Settings.model_config["toml_file"] = Path(file)
+    settings.checked_settings({}, ["agent.py"])
+print("all good")
+"""
+
+
+def test_the_project_accepts_whatever_the_questions_offer(project: BakedProject, tmp_path: Path) -> None:
+    """Every voice, model and sink, both ends of the temperature, no agent name: the two lists of each are one."""
+    combinations: list[dict[str, str]] = [
+        {name: choice} for name, default in QUESTIONS.items() if isinstance(default, list) for choice in default
+    ]
+    combinations += [{"temperature": "0"}, {"temperature": "2"}, {"agent_name": ""}, {"instructions": 'x"\\ 🎉'}]
+    files = [
+        str(bake(tmp_path / str(number), **answers).path / "agent.toml") for number, answers in enumerate(combinations)
+    ]
+    assert "all good" in assert_runs(project, "python", "-c", CHECK_SETTINGS, *files)
+
+
+def locked_packages(project: BakedProject) -> set[str]:
+    lock = tomllib.loads((project.path / "uv.lock").read_text(encoding="utf-8"))
+    return {package["name"] for package in lock["package"]}
+
+
+def test_no_slug_can_be_the_name_of_a_dependency_on_any_system(project: BakedProject) -> None:
+    known = set((TEMPLATE / "template_answers" / "dependencies.txt").read_text(encoding="utf-8").split())
+    missing = locked_packages(project) - known - {project.path.name}
+    assert not missing, f"add to template_answers/dependencies.txt: {sorted(missing)}"
+
+
+def requirements(pyproject: dict[str, Any]) -> dict[str, Requirement]:
+    groups = [pyproject["project"]["dependencies"], *pyproject.get("dependency-groups", {}).values()]
+    parsed = [Requirement(line) for group in groups for line in group]
+    return {requirement.name.lower(): requirement for requirement in parsed}
+
+
+def test_every_upper_bound_of_the_project_has_its_reason_beside_it(project: BakedProject) -> None:
+    """On its line, or in the comment above it and its neighbours that are bound too."""
+    explained = False
+    for line in (project.path / "pyproject.toml").read_text(encoding="utf-8").splitlines():
+        bound = re.match(r'\s*("[A-Za-z]|requires-python).*(<|~=|==)', line)
+        explained = line.lstrip().startswith("#") or bool(bound and (explained or "#" in line))
+        assert explained or not bound, f"no reason beside {line.strip()}"
+
+
+def test_tools_that_both_use_have_a_version_that_both_accept(project: BakedProject) -> None:
+    ours = requirements(tomllib.loads((TEMPLATE / "pyproject.toml").read_text(encoding="utf-8")))
+    theirs = requirements(project.toml("pyproject.toml"))
+    for name in ours.keys() & theirs.keys():
+        for pin in ours[name].specifier:
+            assert pin.version in theirs[name].specifier, f"{ours[name]} here, {theirs[name]} in the project"
+
+
+def test_nothing_of_this_repository_holds_an_address_of_a_package_index(project: BakedProject) -> None:
+    assert "uv.lock" not in bake(project.path / "again").files()
+    ignored = (project.path / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert "uv.lock" not in ignored
+    assert ".env.local" in ignored
