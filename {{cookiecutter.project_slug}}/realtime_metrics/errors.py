@@ -63,9 +63,9 @@ def describe(error: BaseException) -> Failure:
         )
     if code == 1008:
         return Failure(
-            "model_refused",
+            "policy_violation",
             f"Gemini Live closed the connection, policy violation (1008): {text}",
-            "Set AGENT_MODEL, or `model` in agent.toml, to a live model that this key may use.",
+            "Usually it is the model: set AGENT_MODEL (`model` in agent.toml) to a live model that this key may use.",
         )
     if code == 1007:
         return Failure(

@@ -153,14 +153,13 @@ class Recorder:
             go_away=None if go_aways is None else go_aways > totals.go_aways_seen,
         )
         totals.connected(record, go_aways)
-        self._usage_is_lost()
+        self._connection_is_lost()
         self._pipeline.emit(record)
 
-    def _usage_is_lost(self) -> None:
+    def _connection_is_lost(self) -> None:
         """What was on the way when the connection ended does not arrive on the next one."""
         for response in self._open:
-            if response.metrics is None:
-                response.usage_problem = "the connection ended before usage arrived"
+            response.connection_lost = response.connection_lost or response.completed_at is None
 
     def _take_usage(self, response: OpenResponse, metrics: RealtimeModelMetrics) -> None:
         private = self._private
@@ -334,7 +333,7 @@ class Recorder:
     def _on_error(self, event: ErrorEvent) -> None:
         error = getattr(event.error, "error", event.error)
         if isinstance(error, Exception):
-            self._usage_is_lost()
+            self._connection_is_lost()
             self._say_failure(error, recoverable=getattr(event.error, "recoverable", False))
 
     def _say_failure(self, error: BaseException, *, recoverable: bool) -> None:

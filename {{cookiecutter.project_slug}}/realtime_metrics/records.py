@@ -164,6 +164,8 @@ class ResponseRecord(CountedRecord):
     """How many usage messages arrived for this response before it was recorded."""
     interrupted: bool
     """Whether the user or the program cut the response short (`ChatMessage.interrupted`)."""
+    connection_lost: bool = False
+    """Whether the connection to the provider ended before the response was complete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

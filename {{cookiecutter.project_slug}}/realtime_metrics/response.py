@@ -33,6 +33,7 @@ class OpenResponse:
     """When the model had generated all of it."""
     first_audio_at: float | None = None
     playback_latency_s: float | None = None
+    connection_lost: bool = False
     message: bool = False
     """Whether its text went into the conversation."""
     message_interrupted: bool = False
@@ -105,6 +106,7 @@ class OpenResponse:
             usage_messages=self.book.messages,
             usage_reason=self._usage_reason(),
             interrupted=self.interrupted,
+            connection_lost=self.connection_lost,
             **counts,
         )
 
@@ -164,5 +166,5 @@ class OpenResponse:
         if self.usage_problem is not None:
             return self.usage_problem
         if self.book.messages == 0:
-            return "no usage message arrived"
+            return "the connection ended before usage arrived" if self.connection_lost else "no usage message arrived"
         return None if self.raw_usage else PUBLIC_ONLY

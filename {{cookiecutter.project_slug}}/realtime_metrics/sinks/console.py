@@ -97,7 +97,7 @@ def response_rows(record: ResponseRecord) -> list[Row]:
         ("Tokens/Second", _known(record.tokens_per_second, "{:.1f}", record.duration_reason or record.usage_reason)),
         ("Model", f"{record.provider} {record.model}"),
         ("Voice", record.voice),
-        ("Interrupted", "yes" if record.interrupted else "no"),
+        ("Interrupted", _interrupted(record)),
         ("Cost", _cost(record)),
     ]
 
@@ -184,6 +184,11 @@ def _wait(record: ResponseRecord) -> str:
         return f"n/a ({record.time_to_first_audio_reason})"
     over = ", over budget" if record.over_latency_budget else ""
     return f"{record.time_to_first_audio_s:.3f} s{over} ({_SINCE[record.time_to_first_audio_from]})"
+
+
+def _interrupted(record: ResponseRecord) -> str:
+    lost = " (the connection was lost before the response was complete)" if record.connection_lost else ""
+    return ("yes" if record.interrupted else "no") + lost
 
 
 def _cost(record: CountedRecord) -> str:

@@ -1,4 +1,4 @@
-"""The real plugin on the real wire, with the project's agent and reporting, in this process: no audio device, no speech."""
+"""The real plugin on the real wire, with the project's agent and reporting, in this process and without a voice."""
 
 import asyncio
 import os
