@@ -13,7 +13,7 @@ from decimal import Decimal
 from queue import SimpleQueue
 
 from .logger import logger
-from .pricing import PriceList
+from .pricing import Cost, PriceList
 from .records import TOKEN_FIELDS, ConnectionRecord, ResponseRecord, SessionRecord
 from .settings import Settings
 from .sinks import AnyRecord, Sink, make_sinks
@@ -128,7 +128,10 @@ class _Cashier:
         self._responses += 1
         at = datetime.fromisoformat(record.timestamp)
         tokens = {name: getattr(record, name) for name in TOKEN_FIELDS}
-        cost = self._prices.cost(tokens, record.model, record.provider, at)
+        try:
+            cost = self._prices.cost(tokens, record.model, record.provider, at)
+        except Exception as error:  # a record is worth more than its price
+            cost = Cost(None, f"pricing failed: {type(error).__name__}: {error}")
         self._price_date = at.date().isoformat()
         if cost.usd is None:
             reason = record.usage_reason or cost.reason if record.total_tokens is None else cost.reason

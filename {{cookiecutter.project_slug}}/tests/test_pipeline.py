@@ -1,0 +1,207 @@
+"""Records reach every sink, priced and in order; and the loop never waits for them."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from datetime import datetime
+
+import pytest
+
+from realtime_metrics.pipeline import Pipeline
+from realtime_metrics.pricing import Cost, PriceList
+from realtime_metrics.records import ResponseRecord, SessionRecord
+from realtime_metrics.sinks import AnyRecord, Sink
+from tests.fakes.call import KeptRecords, until
+from tests.fakes.samples import connection_record, response_record, session_record
+
+COST_USD = 100 * 3e-6 + 40 * 0.5e-6 + 60 * 12e-6 + 5 * 2e-6
+"""Of a sample response, at the prices of its model."""
+
+
+class HeldSink(KeptRecords):
+    """Writes nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def write(self, record: AnyRecord) -> None:
+        self.let_go.wait()
+        super().write(record)
+
+
+class RaisingSink(KeptRecords):
+    """Fails the first `times` writes."""
+
+    def __init__(self, times: int = 10**9) -> None:
+        super().__init__()
+        self._left = times
+
+    def write(self, record: AnyRecord) -> None:
+        if self._left:
+            self._left -= 1
+            raise OSError("no space left")
+        super().write(record)
+
+
+def pipeline_to(*, capacity: int = 100, prices: PriceList | None = None, **sinks: Sink) -> Pipeline:
+    return Pipeline(dict(sinks), prices or PriceList(), capacity)
+
+
+async def test_every_sink_gets_every_record_in_order_and_the_session_last() -> None:
+    first, second = KeptRecords(), KeptRecords()
+    pipeline = pipeline_to(first=first, second=second)
+    pipeline.emit(connection_record())
+    for turn in (1, 2, 3):
+        pipeline.emit(response_record(turn=turn))
+    pipeline.close(session_record())
+    await pipeline.drained()
+    assert first.records == second.records
+    assert [record.kind for record in first.records] == ["connection", *["response"] * 3, "session"]
+    assert [record.turn for record in first.records if isinstance(record, ResponseRecord)] == [1, 2, 3]
+    assert first.closed
+    assert second.closed
+
+
+async def test_responses_and_the_session_are_priced_on_the_way() -> None:
+    kept = KeptRecords()
+    pipeline = pipeline_to(kept=kept)
+    pipeline.emit(response_record())
+    pipeline.emit(response_record())
+    pipeline.close(session_record())
+    await pipeline.drained()
+    first, _, session = kept.records
+    assert isinstance(first, ResponseRecord)
+    assert isinstance(session, SessionRecord)
+    assert first.cost_usd == pytest.approx(COST_USD)
+    assert session.cost_usd == pytest.approx(2 * COST_USD)
+    assert session.price_data == PriceList().source
+    assert session.price_date == "2026-11-23"
+
+
+async def test_a_session_of_which_a_part_has_no_price_says_what_its_cost_leaves_out() -> None:
+    kept = KeptRecords()
+    pipeline = pipeline_to(kept=kept)
+    pipeline.emit(response_record())
+    pipeline.emit(response_record(model="gemini-of-tomorrow"))
+    pipeline.close(session_record(unbooked_total_tokens=7))
+    await pipeline.drained()
+    session = kept.records[-1]
+    assert isinstance(session, SessionRecord)
+    assert session.cost_usd == pytest.approx(COST_USD)
+    assert session.cost_note is not None
+    assert "leaves out 1 of 2 responses" in session.cost_note
+    assert "leaves out 7 tokens that arrived after" in session.cost_note
+
+
+async def test_a_session_of_which_nothing_has_a_price_costs_nobody_knows_what() -> None:
+    kept = KeptRecords()
+    pipeline = pipeline_to(kept=kept)
+    pipeline.emit(response_record(model="gemini-of-tomorrow"))
+    pipeline.close(session_record())
+    await pipeline.drained()
+    session = kept.records[-1]
+    assert isinstance(session, SessionRecord)
+    assert session.cost_usd is None
+    assert session.cost_reason is not None
+    assert "has no price for model 'gemini-of-tomorrow'" in session.cost_reason
+
+
+class BrokenPrices(PriceList):
+    def cost(self, tokens: Mapping[str, int | None], model: str, provider: str, at: datetime) -> Cost:
+        raise RuntimeError("no market today")
+
+
+async def test_prices_that_fail_cost_no_record() -> None:
+    kept = KeptRecords()
+    pipeline = pipeline_to(kept=kept, prices=BrokenPrices())
+    pipeline.emit(response_record())
+    pipeline.close(session_record())
+    await pipeline.drained()
+    assert [record.kind for record in kept.records] == ["response", "session"]
+    record = kept.records[0]
+    assert isinstance(record, ResponseRecord)
+    assert (record.cost_usd, record.cost_reason) == (None, "pricing failed: RuntimeError: no market today")
+
+
+async def test_a_sink_that_fails_costs_no_other_sink_a_record(caplog: pytest.LogCaptureFixture) -> None:
+    kept, failing = KeptRecords(), RaisingSink(times=2)
+    pipeline = pipeline_to(failing=failing, kept=kept)
+    for turn in (1, 2, 3):
+        pipeline.emit(response_record(turn=turn))
+    pipeline.close(session_record())
+    await pipeline.drained()
+    session = kept.records[-1]
+    assert isinstance(session, SessionRecord)
+    assert session.sinks == {
+        "failing": {"written": 1, "failed": 2, "dropped": 0},
+        "kept": {"written": 3, "failed": 0, "dropped": 0},
+    }
+    assert len(failing.records) == 2, "one response and the session"
+    told = [entry.message for entry in caplog.records]
+    assert told == ["metrics sink failing fails: OSError: no space left (said once; failures are counted)"]
+
+
+async def test_handing_over_never_waits_for_a_sink() -> None:
+    held = HeldSink()
+    pipeline = pipeline_to(held=held, capacity=5000)
+    record = response_record()
+    began = time.perf_counter()
+    for _ in range(1000):
+        pipeline.emit(record)
+    per_record_s = (time.perf_counter() - began) / 1000
+    held.let_go.set()
+    pipeline.close(session_record())
+    await pipeline.drained()
+    assert len(held.records) == 1001
+    assert per_record_s < 0.001
+
+
+async def test_what_is_more_than_fits_is_dropped_and_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    held = HeldSink()
+    pipeline = pipeline_to(held=held, capacity=10)
+    pipeline.emit(response_record(turn=0))
+    await until(lambda: pipeline._queue.empty())
+    for turn in range(1, 15):
+        pipeline.emit(response_record(turn=turn))
+    held.let_go.set()
+    pipeline.close(session_record())
+    await pipeline.drained()
+    session = held.records[-1]
+    assert isinstance(session, SessionRecord)
+    assert session.sinks == {"held": {"written": 11, "failed": 0, "dropped": 4}}
+    told = [entry.message for entry in caplog.records]
+    assert told == ["metrics records come faster than the sinks take them: dropping what is over"]
+
+
+async def test_the_end_waits_for_a_slow_sink_but_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    held = HeldSink()
+    pipeline = pipeline_to(held=held)
+    for _ in range(3):
+        pipeline.emit(response_record())
+    pipeline.close(session_record())
+    loop_went_on = asyncio.ensure_future(asyncio.sleep(0.01))
+    await pipeline.drained(timeout_s=0.1)
+    assert loop_went_on.done()
+    (told,) = [entry.message for entry in caplog.records]
+    assert "metrics records are still not written: giving up" in told
+    held.let_go.set()
+
+
+async def test_a_sink_that_waits_does_not_keep_the_process_alive() -> None:
+    pipeline = pipeline_to(held=HeldSink())
+    pipeline.emit(response_record())
+    (thread,) = [thread for thread in threading.enumerate() if thread is pipeline._thread]
+    assert thread.daemon
+
+
+async def test_two_sessions_do_not_mix_their_records() -> None:
+    first, second = KeptRecords(), KeptRecords()
+    pipelines = [pipeline_to(kept=first), pipeline_to(kept=second)]
+    for number, pipeline in enumerate(pipelines):
+        pipeline.emit(response_record(session_id=f"AJ_{number}"))
+        pipeline.close(session_record(session_id=f"AJ_{number}"))
+    await asyncio.gather(*(pipeline.drained() for pipeline in pipelines))
+    for number, kept in enumerate((first, second)):
+        assert {record.session_id for record in kept.records} == {f"AJ_{number}"}
