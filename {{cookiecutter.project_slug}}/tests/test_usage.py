@@ -10,9 +10,11 @@ from realtime_metrics.usage import MalformedUsageError, Tokens, UsageBook, add, 
 from tests.fakes.realtime import Usage, metrics
 
 
-
 def details(**counts: int) -> list[types.ModalityTokenCount]:
-    return [types.ModalityTokenCount(modality=types.MediaModality(name.upper()), token_count=n) for name, n in counts.items()]
+    return [
+        types.ModalityTokenCount(modality=types.MediaModality(name.upper()), token_count=n)
+        for name, n in counts.items()
+    ]
 
 
 # -- one message

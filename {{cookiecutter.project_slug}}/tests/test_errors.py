@@ -1,0 +1,125 @@
+"""Failures between agent and provider in words: what happened, and what to do, without a traceback."""
+
+import logging
+from typing import Any
+
+import pytest
+from google.genai.errors import APIError
+from livekit.agents import APIConnectionError
+from livekit.agents.llm import RealtimeError
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.frames import Close
+from websockets.http11 import Response
+
+from realtime_metrics.errors import describe, say_failures_plainly
+from tests.fakes.call import FakeCall, until
+from tests.fakes.realtime import Reply
+
+
+def raised(code: int, details: Any) -> APIError:
+    """As google-genai raises it of a closed websocket."""
+    with pytest.raises(APIError) as error:
+        APIError.raise_error(code, details, None)
+    return error.value
+
+
+def refused(status: int) -> InvalidStatus:
+    """As websockets raises it of a handshake."""
+    return InvalidStatus(Response(status, "no", Headers()))
+
+
+FAILURES = [
+    (raised(1007, "API key not valid. Please pass a valid API key."), "api_key_refused", "GOOGLE_API_KEY"),
+    (refused(401), "api_key_refused", "GOOGLE_API_KEY"),
+    (refused(403), "api_key_refused", "GOOGLE_API_KEY"),
+    (refused(429), "rate_limited", "Wait"),
+    (raised(1011, "RESOURCE_EXHAUSTED: quota"), "rate_limited", "quota"),
+    (raised(1008, "models/nothing is not found for API version v1beta"), "policy_violation", "AGENT_MODEL"),
+    (raised(1007, "Request contains an invalid argument."), "invalid_argument", "AGENT_CONTEXT_COMPRESSION"),
+    (raised(1011, "Internal error"), "connection_closed_1011", "status page"),
+    (raised(1000, ""), "connection_closed_1000", "status page"),
+    (ConnectionClosedError(Close(1012, "restart"), None), "connection_closed_1012", "status page"),
+    (ConnectionClosedError(None, None), "connection_closed_1006", "status page"),
+    (refused(503), "http_503", "status page"),
+    (RealtimeError("generate_reply timed out."), "reply_timeout", "status page"),
+    (ValueError("Failed to parse response: b'<html>'"), "malformed_message", "proxy"),
+    (TimeoutError(), "setup_timeout", "network"),
+    (OSError("Network is unreachable"), "unreachable", "network"),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "hint"), FAILURES, ids=[kind for _, kind, _ in FAILURES])
+def test_each_failure_has_a_kind_one_line_of_what_happened_and_one_of_what_to_do(
+    error: Exception, kind: str, hint: str
+) -> None:
+    failure = describe(error)
+    assert failure.kind == kind
+    assert hint in failure.todo
+    assert failure.happened
+    assert "\n" not in failure.happened + failure.todo
+    assert "None" not in failure.happened
+
+
+def test_a_failure_that_nobody_thought_of_is_named_by_its_type() -> None:
+    failure = describe(ZeroDivisionError("division by zero"))
+    assert failure.kind == "ZeroDivisionError"
+    assert "division by zero" in failure.happened
+
+
+def test_a_long_reason_is_cut_and_only_its_first_line_is_told() -> None:
+    failure = describe(raised(1011, "x" * 5000 + "\nsecret details"))
+    assert len(failure.happened) < 300
+    assert "secret" not in failure.happened
+
+
+def test_what_the_server_sent_instead_of_a_message_is_not_repeated() -> None:
+    assert "html" not in describe(ValueError("Failed to parse response: b'<html>'")).happened
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    say_failures_plainly()
+    say_failures_plainly()
+    logger = logging.getLogger("livekit.plugins.google")
+    for error in (raised(1011, "Internal error"), APIConnectionError("lost"), refused(401), ZeroDivisionError("bug")):
+        logger.error("error in receive task", exc_info=error)
+    logger.warning("a line without an error")
+    return [entry.message if not entry.exc_info else str(entry.exc_info[1]) for entry in caplog.records]
+
+
+def test_tracebacks_of_provider_failures_stay_out_of_the_log_and_those_of_bugs_do_not(lines: list[str]) -> None:
+    assert lines == ["bug", "a line without an error"]
+
+
+async def test_a_fatal_failure_ends_the_session_with_two_lines_and_its_kind(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeCall(Reply()) as call:
+        await call.reported()
+        call.model.fail(raised(1008, "models/nothing is not found"))
+        await until(lambda: call.kept.closed)
+        session = await call.end()
+    assert session.end_reason == "policy_violation"
+    assert session.errors == {"policy_violation": 1}
+    told = [entry for entry in caplog.records if entry.name == "livekit.agents.realtime_metrics"]
+    assert [entry.levelno for entry in told] == [logging.ERROR, logging.ERROR]
+    assert "models/nothing is not found" in told[0].message
+    assert "AGENT_MODEL" in told[1].message
+    assert not any(entry.exc_info for entry in caplog.records)
+
+
+async def test_a_failure_that_the_plugin_recovers_from_is_a_warning_and_is_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with FakeCall(Reply()) as call:
+        await call.reported()
+        call.model.fail(raised(1011, "Internal error"), recoverable=True)
+        call.model.connect()
+        call.model.connect()
+        await call.model.play(Reply("Still here."))
+        await call.reported(2)
+        session = await call.end()
+    assert session.errors == {"connection_closed_1011": 1}
+    assert session.end_reason == "user_initiated"
+    assert session.reconnects == 1
+    told = [entry for entry in caplog.records if entry.name == "livekit.agents.realtime_metrics"]
+    assert [entry.levelno for entry in told] == [logging.WARNING]

@@ -1,0 +1,220 @@
+"""Every knob: the environment over agent.toml over the defaults, and words for what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from realtime_metrics.settings import AGENT_TOML, ENVIRONMENT, Settings, SettingsError, checked_settings
+
+KEYS = {
+    "GOOGLE_API_KEY": "secret-1",
+    "LIVEKIT_URL": "ws://localhost",
+    "LIVEKIT_API_KEY": "secret-2",
+    "LIVEKIT_API_SECRET": "secret-3",
+}
+VALID_TOML = """
+name = "front-desk"
+voice = "Kore"
+temperature = 1.5
+model = "my-model"
+instructions = "Be brief."
+metrics_sinks = ["jsonl", "log"]
+"""
+
+
+@pytest.fixture
+def agent_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An agent.toml to change."""
+    path = tmp_path / "agent.toml"
+    path.write_text(VALID_TOML, encoding="utf-8")
+    monkeypatch.setitem(Settings.model_config, "toml_file", path)
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def problems(environ: dict[str, str], *argv: str) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        checked_settings(environ, ["agent.py", *argv])
+    return refused.value.problems
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_agent_toml_says_what_the_agent_is() -> None:
+    settings = checked_settings({}, ["agent.py"])
+    assert (settings.name, settings.voice, settings.temperature) == ("front-desk", "Kore", 1.5)
+    assert (settings.model, settings.instructions) == ("my-model", "Be brief.")
+    assert settings.metrics_sinks == ("jsonl", "log")
+
+
+def test_this_projects_own_agent_toml_is_valid() -> None:
+    assert AGENT_TOML.is_file()
+    checked_settings({}, ["agent.py"])
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_every_setting_has_a_variable_that_overrides_agent_toml(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[my-model]\ninput_mtok = 1\n", encoding="utf-8")
+    given: dict[str, object] = {
+        "name": "back-office",
+        "voice": "Puck",
+        "temperature": 0.5,
+        "model": "other",
+        "instructions": "Talk.",
+        "context_compression": False,
+        "host": "127.0.0.1",
+        "port": 9999,
+        "metrics_sinks": ("console",),
+        "metrics_jsonl_path": Path("other.jsonl"),
+        "metrics_latency_budget_s": 1.5,
+        "metrics_prices_path": prices,
+        "metrics_prometheus_port": 9465,
+    }
+    text = {key: "console" if key == "metrics_sinks" else str(value) for key, value in given.items()}
+    settings = checked_settings({ENVIRONMENT[key]: value for key, value in text.items()}, ["agent.py"])
+    found = settings.model_dump()
+    assert {key: found[key] for key in given} == given
+    assert set(ENVIRONMENT) == set(Settings.model_fields)
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_a_blank_variable_means_unset() -> None:
+    blank = {variable: " " for variable in ENVIRONMENT.values() if variable != "LIVEKIT_AGENT_NAME"}
+    assert checked_settings(blank, ["agent.py"]) == checked_settings({}, ["agent.py"])
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_a_blank_agent_name_means_automatic_dispatch() -> None:
+    assert checked_settings({"LIVEKIT_AGENT_NAME": ""}, ["agent.py"]).name == ""
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_sinks_are_named_with_commas_between_them_each_once() -> None:
+    settings = checked_settings({"METRICS_SINKS": " console ,jsonl,console,"}, ["agent.py"])
+    assert settings.metrics_sinks == ("console", "jsonl")
+
+
+@pytest.mark.usefixtures("agent_toml")
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("AGENT_TEMPERATURE", "9", "less than or equal to 2"),
+        ("AGENT_TEMPERATURE", "-0.1", "greater than or equal to 0"),
+        ("AGENT_TEMPERATURE", "hot", "number"),
+        ("AGENT_TEMPERATURE", "nan", "less than or equal to 2"),
+        ("AGENT_VOICE", "Nobody", "choose from Achernar"),
+        ("AGENT_VOICE", "puck", "Puck"),
+        ("AGENT_PORT", "99999", "65535"),
+        ("AGENT_CONTEXT_COMPRESSION", "maybe", "boolean"),
+        ("METRICS_SINKS", "foo", "choose from console, jsonl, log"),
+        ("METRICS_LATENCY_BUDGET_S", "0", "greater than 0"),
+        ("METRICS_LATENCY_BUDGET_S", "inf", "finite number"),
+        ("METRICS_PRICES_PATH", "nowhere.toml", "cannot be read"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_setting_value_and_what_is_allowed(
+    variable: str, value: str, allowed: str
+) -> None:
+    (problem,) = problems({variable: value})
+    assert problem.startswith(f"{variable}={value!r}: ")
+    assert allowed in problem
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("temperature = 3", "agent.toml: temperature = 3"),
+        ('voice = "Nobody"', "agent.toml: voice = 'Nobody'"),
+        ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = ['foo']: no sink is called foo: choose from console"),
+        ("temprature = 1", "agent.toml: 'temprature' is no setting: choose from name, voice"),
+        ("voice = Puck", "agent.toml cannot be read: "),
+    ],
+)
+def test_a_wrong_line_of_agent_toml_is_told_with_what_is_allowed(agent_toml: Path, line: str, problem: str) -> None:
+    key = line.split(" ")[0]
+    kept = [old for old in VALID_TOML.splitlines() if not old.startswith(f"{key} ")]
+    agent_toml.write_text("\n".join([*kept, line]), encoding="utf-8")
+    (told,) = problems({})
+    assert told.startswith(problem)
+    assert "\n" not in told
+
+
+def test_an_agent_toml_that_is_no_text_is_told_in_words(agent_toml: Path) -> None:
+    agent_toml.write_bytes(b'voice = "\xff"')
+    (told,) = problems({})
+    assert told.startswith("agent.toml cannot be read: ")
+
+
+def test_all_problems_are_told_at_once(agent_toml: Path) -> None:
+    agent_toml.write_text('voice = "Nobody"\n', encoding="utf-8")
+    told = problems({"AGENT_TEMPERATURE": "9", "METRICS_SINKS": "foo"}, "start")
+    assert sorted(line.split("=")[0].split(" ")[0] for line in told) == sorted(
+        ["agent.toml:", "AGENT_TEMPERATURE", "METRICS_SINKS", *KEYS]
+    )
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_no_problem_tells_a_secret() -> None:
+    assert not any("secret" in line for line in problems({**KEYS, "AGENT_VOICE": "Nobody"}, "start"))
+
+
+@pytest.mark.usefixtures("agent_toml")
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [("console", {"GOOGLE_API_KEY"}), ("dev", set(KEYS)), ("start", set(KEYS))],
+)
+def test_keys_are_asked_for_by_the_commands_that_need_them(command: str, missing: set[str]) -> None:
+    told = problems({}, command, "--connect-addr", "127.0.0.1:1")
+    assert {line.split(" ")[0] for line in told} == missing
+    assert all("is not set: put it into .env.local" in line for line in told)
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_without_a_command_no_key_is_asked_for() -> None:
+    checked_settings({}, ["agent.py"])
+    checked_settings({}, ["agent.py", "--help"])
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_with_the_keys_every_command_starts() -> None:
+    for command in ("dev", "start"):
+        checked_settings(KEYS, ["agent.py", command])
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_keys_may_come_from_the_command_line() -> None:
+    options = ["--url=ws://localhost", "--api-key", "k", "--api-secret", "s"]
+    checked_settings({"GOOGLE_API_KEY": "k"}, ["agent.py", "start", *options])
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_vertex_ai_needs_no_google_api_key() -> None:
+    checked_settings({"GOOGLE_GENAI_USE_VERTEXAI": "true"}, ["agent.py", "console", "--connect-addr=127.0.0.1:1"])
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_a_jsonl_file_that_cannot_be_made_is_told_before_a_call(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "metrics.jsonl"
+    (told,) = problems({"METRICS_SINKS": "jsonl", "METRICS_JSONL_PATH": str(path)})
+    assert told.startswith(f"METRICS_JSONL_PATH={str(path)!r} cannot be written to")
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_checking_the_jsonl_file_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    checked_settings({"METRICS_SINKS": "jsonl", "METRICS_JSONL_PATH": str(path)}, ["agent.py"])
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_the_jsonl_file_is_not_asked_for_where_nobody_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "metrics.jsonl"
+    checked_settings({"METRICS_SINKS": "log", "METRICS_JSONL_PATH": str(path)}, ["agent.py"])
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_the_health_check_listens_where_the_settings_say() -> None:
+    assert checked_settings({"METRICS_SINKS": "log"}, ["agent.py"]).server_options() == {}
+    options = checked_settings({"METRICS_SINKS": "log", "AGENT_PORT": "9090"}, ["agent.py"]).server_options()
+    assert options == {"port": 9090}
