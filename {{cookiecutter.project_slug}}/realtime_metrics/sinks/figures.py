@@ -7,8 +7,9 @@ counted under its reason.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import get_args
 
-from ..records import MODALITIES, ConnectionRecord, CountedRecord, ResponseRecord, SessionRecord
+from ..records import MODALITIES, ConnectionRecord, CountedRecord, FirstAudioFrom, ResponseRecord, SessionRecord
 from . import AnyRecord
 
 ORIGIN = ("agent", "provider", "model")
@@ -87,22 +88,42 @@ def origin(record: AnyRecord) -> tuple[str, ...]:
     return record.agent_name, record.provider, record.model
 
 
+def expected() -> Iterator[tuple[Figure, tuple[str, ...]]]:
+    """What every session may come to, with the values of its own labels: Prometheus sees an increase from 0 only if the
+    0 was there before."""
+    for figure in (
+        RESPONSES,
+        INTERRUPTED,
+        OVER_BUDGET,
+        COST,
+        THOUGHTS,
+        SILENT,
+        UNBOOKED,
+        SESSION_DURATION,
+        SESSION_COST,
+    ):
+        yield figure, ()
+    for since in get_args(FirstAudioFrom):
+        yield TIME_TO_FIRST_AUDIO, (since,)
+    for modality in (*MODALITIES, "unknown"):
+        yield CACHED, (modality,)
+        yield TOOL_USE, (modality,)
+        for direction in ("input", "output"):
+            yield TOKENS, (direction, modality)
+
+
 @singledispatch
 def measurements(record: AnyRecord) -> Iterator[Measurement]:
-    """What a record tells; zeros too, so that a series is there before anything happened."""
+    """What a record tells."""
     raise NotImplementedError(f"no figures of {record!r}")
 
 
 @measurements.register
 def _(record: ConnectionRecord) -> Iterator[Measurement]:
     yield CONNECTION, record.connection_s, ()
-    why = {True: "go_away", False: "connection_lost", None: "unknown"}[record.go_away]
-    yield RECONNECTS, record.reconnect, (why if record.reconnect else "connection_lost",)
-    for figure in (RESPONSES, INTERRUPTED, OVER_BUDGET, COST, THOUGHTS, SILENT, UNBOOKED):
-        yield figure, 0, ()
-    for direction in ("input", "output"):
-        for modality in (*MODALITIES, "unknown"):
-            yield TOKENS, 0, (direction, modality)
+    if record.reconnect:
+        why = {True: "go_away", False: "connection_lost", None: "unknown"}[record.go_away]
+        yield RECONNECTS, 1, (why,)
 
 
 @measurements.register

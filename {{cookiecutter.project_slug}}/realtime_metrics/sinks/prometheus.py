@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
 
+from ..records import ConnectionRecord
 from . import AnyRecord
-from .figures import ORIGIN, Figure, measurements, origin
+from .figures import ORIGIN, Figure, expected, measurements, origin
 from .prometheus_files import in_job_process
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class PrometheusSink:
             return f"METRICS_PROMETHEUS_PORT={port}: {why}: name a free port, or 0 for any; AGENT_HOST sets the address"
 
     def write(self, record: AnyRecord) -> None:
+        if isinstance(record, ConnectionRecord):
+            for figure, labels in expected():
+                _metric(figure).labels(*origin(record), *labels)
         for figure, value, labels in measurements(record):
             metric = _metric(figure).labels(*origin(record), *labels)
             if isinstance(metric, Histogram):
