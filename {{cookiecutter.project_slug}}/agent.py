@@ -65,7 +65,7 @@ async def entrypoint(ctx: JobContext) -> None:
         vad=ctx.proc.userdata["vad"],
     )
     recorder.watch_session(session)
-    end_job_on_failure(ctx, session)
+    end_job_on_failure(ctx, session, recorder)
 
     await session.start(agent=MetricsAgent(recorder), room=ctx.room)
     await ctx.connect()

@@ -36,14 +36,22 @@ class Failure:
     todo: str
 
 
-def describe(error: BaseException) -> Failure:
+def describe(error: BaseException, *, connected: bool = True) -> Failure:
     """What `error`, raised between the agent and the provider, means for a person.
+
+    `connected` says whether there was a connection before.
 
     Close codes, as measured of Gemini Live: 1007 is an invalid argument (a wrong key, or an exhausted context), 1008 a
     policy violation, usually a model the API does not have.
     """
     code, text = _code(error), _in_short(error)
-    if isinstance(error, RealtimeError) and "timed out" in text:
+    if isinstance(error, TimeoutError) or (_is_reply_timeout(error) and not connected):
+        return Failure(
+            "setup_timeout",
+            "Gemini Live did not answer the connection's setup in time",
+            "Check the network and what is between, such as a proxy, then try again.",
+        )
+    if _is_reply_timeout(error):
         return Failure(
             "reply_timeout",
             "Gemini Live did not begin a reply within 5 s",
@@ -86,12 +94,6 @@ def describe(error: BaseException) -> Failure:
             "Gemini Live sent something that is no message of its protocol",  # its text could be what somebody said
             "If it goes on, look for a proxy that answers in its place.",
         )
-    if isinstance(error, TimeoutError):
-        return Failure(
-            "setup_timeout",
-            "Gemini Live did not answer the connection's setup in time",
-            "Check the network, then try again.",
-        )
     if isinstance(error, OSError):
         return Failure(
             "unreachable", f"Gemini Live cannot be reached: {text}", "Check the network, proxy and firewall."
@@ -121,6 +123,10 @@ def _code(error: BaseException) -> int | None:
     if isinstance(error, ConnectionClosed):
         return error.rcvd.code if error.rcvd else 1006
     return None
+
+
+def _is_reply_timeout(error: BaseException) -> bool:
+    return isinstance(error, RealtimeError) and "timed out" in str(error)
 
 
 def _is_malformed(error: BaseException) -> bool:

@@ -337,7 +337,7 @@ class Recorder:
             self._say_failure(error, recoverable=getattr(event.error, "recoverable", False))
 
     def _say_failure(self, error: BaseException, *, recoverable: bool) -> None:
-        failure = errors.describe(error)
+        failure = errors.describe(error, connected=self.connected)
         count = self._totals.error(failure.kind)
         if not recoverable:
             logger.error(failure.happened)
@@ -351,6 +351,11 @@ class Recorder:
     def _on_close(self, event: CloseEvent) -> None:
         error = getattr(event.error, "error", None)
         self.close(errors.describe(error).kind if isinstance(error, Exception) else event.reason.value)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there was a connection to the provider."""
+        return self._totals.connections > 0
 
     @_out_of_the_call
     def close(self, end_reason: str) -> None:

@@ -119,11 +119,11 @@ def session_rows(record: SessionRecord) -> list[Row]:
     rows = [
         ("Responses", str(record.responses) + "".join(f", {count} {what}" for what, count in counts.items() if count)),
         ("Time to First Audio", waits),
-        *_token_rows(record),
+        *(_token_rows(record) if record.responses else ()),
         ("Cost", _cost(record)),
         ("Prices", f"{record.price_data}, of {record.price_date}" if record.price_date else str(record.price_data)),
         ("Duration", f"{record.duration_s:.1f} s"),
-        ("Connections", f"{record.connections}, {record.reconnects} of them reconnects"),
+        ("Connections", f"{record.connections}" + (f", {record.reconnects} reconnects" if record.reconnects else "")),
     ]
     if record.unbooked_total_tokens:
         rows.append(

@@ -107,7 +107,7 @@ EXPECTED = {
         ("not found for API version", "AGENT_MODEL"),
     ),
     "setup-unanswered": Expected(
-        0, {"errors": {"reply_timeout": 1}}, ("timed out", "did not begin a reply", "status page")
+        0, {"errors": {"setup_timeout": 1}}, ("timed out", "did not answer the connection's setup", "proxy")
     ),
     "silence": Expected(0, {"errors": {"reply_timeout": 1}}, ("timed out", "did not begin a reply", "status page")),
 }
