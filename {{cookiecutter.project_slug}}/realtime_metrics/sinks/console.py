@@ -1,7 +1,7 @@
 """Records on the terminal: a line per connection, the recipe's table per response, a summary per session."""
 
 import sys
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Row = tuple[str, str]
 
 MAX_WIDTH = 100
+
+_PLAIN = str.maketrans({"↳": "-", "●": "*", "×": "x"})
+"""What stands in for our signs in an encoding that lacks them."""
 
 _SINCE: dict[FirstAudioFrom | None, str] = {
     "user_speech_end": "since the user stopped speaking",
@@ -40,8 +43,7 @@ class ConsoleSink:
 
     def write(self, record: AnyRecord) -> None:
         text = rendered(_shown(record), Console(file=sys.stdout))
-        encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.write(_encodable(text, sys.stdout.encoding or "utf-8"))
         sys.stdout.flush()
 
     def close(self) -> None:
@@ -51,7 +53,7 @@ class ConsoleSink:
 def rendered(what: RenderableType, terminal: Console) -> str:
     """The text, with the control codes that `terminal` takes."""
     page = Console(
-        file=StringIO(),
+        file=TextIOWrapper(BytesIO(), encoding=terminal.encoding),  # Rich draws borders with what it has
         width=min(terminal.width, MAX_WIDTH),
         force_terminal=terminal.is_terminal,
         color_system=terminal.color_system,  # type: ignore[arg-type]
@@ -61,6 +63,14 @@ def rendered(what: RenderableType, terminal: Console) -> str:
     with page.capture() as capture:
         page.print(what)
     return capture.get()
+
+
+def _encodable(text: str, encoding: str) -> str:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
+    return text
 
 
 def _shown(record: AnyRecord) -> RenderableType:

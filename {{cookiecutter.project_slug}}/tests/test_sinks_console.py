@@ -1,0 +1,279 @@
+"""The reports on the terminal: 80 columns, light and dark, without colour, in any encoding."""
+
+import io
+import re
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from realtime_metrics.records import TOKEN_FIELDS
+from realtime_metrics.settings import Settings
+from realtime_metrics.sinks import AnyRecord
+from realtime_metrics.sinks.console import ConsoleSink, _shown, rendered, response_rows, session_rows
+from tests.fakes.samples import connection_record, response_record, session_record
+
+RECORDS: list[AnyRecord] = [
+    connection_record(),
+    response_record(cost_usd=0.00105),
+    session_record(cost_usd=0.00105, price_data="genai-prices", price_date="2026-11-23"),
+]
+UNKNOWN: list[AnyRecord] = [
+    connection_record(reconnect=True, resumed=None, go_away=True),
+    response_record(
+        **dict.fromkeys(TOKEN_FIELDS),
+        usage_reason="no usage message arrived",
+        cost_reason="no usage message arrived",
+        label="",
+        time_to_first_audio_s=None,
+        time_to_first_audio_from=None,
+        time_to_first_audio_reason="no audio: the response was text only",
+        duration_s=None,
+        duration_reason="no audio: the response was text only",
+        tokens_per_second=None,
+        interrupted=True,
+    ),
+    session_record(
+        **dict.fromkeys(TOKEN_FIELDS),
+        usage_reason="1 of 1 responses came without usage",
+        cost_reason="no usage message arrived",
+        time_to_first_audio_p50_s=None,
+        time_to_first_audio_reason="no response has a known time to first audio",
+    ),
+]
+SGR = re.compile(r"\x1b\[([\d;]*)m")
+# reset, bold, dim, the terminal's own colour; and colours that read on light and dark: no black, white, nor backgrounds
+READS_ON_ANY_BACKGROUND = {"0", "1", "2", "22", "39", "31", "32", "33", "34", "35", "36"}
+
+
+class Stdout(io.StringIO):
+    """Remembers its writes."""
+
+    def __init__(self, *, terminal: bool = False) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        return super().write(text)
+
+
+@pytest.fixture(autouse=True)
+def any_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LINES", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def printed(record: AnyRecord, monkeypatch: pytest.MonkeyPatch, *, terminal: bool = False) -> str:
+    stdout = Stdout(terminal=terminal)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    ConsoleSink(Settings()).write(record)
+    return stdout.getvalue()
+
+
+@pytest.mark.parametrize("record", RECORDS + UNKNOWN)
+def test_a_record_is_one_write_so_nothing_gets_between_its_lines(
+    record: AnyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdout = Stdout()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    ConsoleSink(Settings()).write(record)
+    assert len(stdout.writes) == 1
+    assert stdout.writes[0].endswith("\n")
+
+
+@pytest.mark.parametrize("record", RECORDS + UNKNOWN)
+def test_a_record_fits_80_columns(record: AnyRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert max(cell_len(line) for line in printed(record, monkeypatch).splitlines()) <= 80
+
+
+@given(
+    counts=st.lists(st.integers(min_value=0, max_value=10**40), min_size=len(TOKEN_FIELDS), max_size=len(TOKEN_FIELDS)),
+    seconds=st.floats(min_value=0, max_value=1e12),
+    usd=st.floats(min_value=0, max_value=1e30),
+)
+def test_any_numbers_fit_80_columns_and_none_is_cut(counts: list[int], seconds: float, usd: float) -> None:
+    figures = dict(zip(TOKEN_FIELDS, counts, strict=True))
+    record = response_record(**figures, duration_s=seconds, time_to_first_audio_s=seconds, cost_usd=usd)
+    text = rendered(_shown(record), Console(file=io.StringIO(), width=80))
+    assert max(cell_len(line) for line in text.splitlines()) <= 80
+    assert "…" not in text
+    flat = "".join(re.findall(r"[\d,.]+", text))
+    for shown in (f"{record.total_tokens:,}", f"{seconds:.3f}", f"{usd:.6f}"):
+        assert shown in flat
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=300))
+def test_long_names_and_reasons_are_folded_and_never_cut(name: str) -> None:
+    text = rendered(_shown(response_record(model=name)), Console(file=io.StringIO(), width=80))
+    assert max(cell_len(line) for line in text.splitlines()) <= 80
+    assert "Response 2" in text
+
+
+def test_square_brackets_are_text_and_no_markup() -> None:
+    text = rendered(_shown(response_record(model="[red]model[/red]")), Console(file=io.StringIO(), width=80))
+    assert "[red]model[/red]" in text
+
+
+@pytest.mark.parametrize("record", RECORDS + UNKNOWN)
+def test_in_a_pipe_there_are_no_control_codes(record: AnyRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\x1b" not in printed(record, monkeypatch)
+
+
+@pytest.mark.parametrize("record", RECORDS + UNKNOWN)
+def test_on_a_terminal_only_colours_are_used_that_read_on_light_and_dark(
+    record: AnyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = printed(record, monkeypatch, terminal=True)
+    codes = {code for sequence in SGR.findall(text) for code in sequence.split(";")}
+    assert codes & {"31", "32", "33", "34", "35", "36"}, "there is colour at all"
+    assert codes <= READS_ON_ANY_BACKGROUND
+    assert "\x1b" not in SGR.sub("", text)
+
+
+@pytest.mark.parametrize("record", RECORDS + UNKNOWN)
+def test_with_no_color_a_terminal_gets_no_colour(record: AnyRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = printed(record, monkeypatch, terminal=True)
+    codes = {code for sequence in SGR.findall(text) for code in sequence.split(";")}
+    assert codes <= {"0", "1", "2", "22", "39"}
+
+
+@pytest.mark.parametrize("record", RECORDS + UNKNOWN)
+def test_a_report_says_the_same_with_and_without_colour(record: AnyRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = printed(record, monkeypatch)
+    assert SGR.sub("", printed(record, monkeypatch, terminal=True)) == plain
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 300])
+def test_the_width_is_the_terminals_up_to_a_line_that_reads_well(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = printed(response_record(model="m" * 500), monkeypatch, terminal=True)
+    widest = max(cell_len(line) for line in SGR.sub("", text).splitlines())
+    assert widest == min(columns, 100)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp437"])
+@pytest.mark.parametrize("record", RECORDS + UNKNOWN)
+def test_an_old_encoding_gets_every_figure_in_plain_lines(
+    record: AnyRecord, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding, newline="\n"))
+    ConsoleSink(Settings()).write(record)
+    text = written.getvalue().decode(encoding)
+    assert "?" not in text, "it is drawn with what the encoding has"
+    utf8 = rendered(_shown(record), Console(file=io.StringIO(), width=80))
+    assert re.findall(r"\d[\d,.]*", text) == re.findall(r"\d[\d,.]*", utf8)
+
+
+def test_a_stdout_without_an_encoding_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    stdout = Stdout()
+    assert stdout.encoding is None
+    assert "Response 2" in printed(response_record(), monkeypatch)
+
+
+# -- what they say
+
+
+def shown(record: AnyRecord) -> str:
+    return rendered(_shown(record), Console(file=io.StringIO(), width=80))
+
+
+def test_a_connect_is_one_line_with_how_long_it_took() -> None:
+    text = shown(connection_record())
+    assert text == "● connected to Gemini gemini-2.5-flash-native-audio-preview-12-2025 in 0.123 s\n"
+
+
+def test_a_reconnect_says_that_the_provider_announced_it_and_that_the_conversation_goes_on() -> None:
+    text = shown(connection_record(reconnect=True, go_away=True, resumed=True)).replace("\n", " ")
+    assert text.startswith("● reconnected to Gemini")
+    assert "after the provider announced the end of the connection, conversation resumed" in text
+
+
+def test_every_wait_says_what_it_was_measured_from() -> None:
+    waits = {
+        "user_speech_end": "0.616 s (since the user stopped speaking)",
+        "reply_requested": "0.616 s (since the reply was requested)",
+        "model": "0.616 s (since the model created the response)",
+    }
+    for measured_from, words in waits.items():
+        assert (
+            dict(response_rows(response_record(time_to_first_audio_from=measured_from)))["Time to First Audio"] == words
+        )
+
+
+def test_a_wait_over_the_budget_is_marked_in_words_and_not_by_colour_alone() -> None:
+    rows = dict(response_rows(response_record(over_latency_budget=True)))
+    assert rows["Time to First Audio"] == "0.616 s, over budget (since the user stopped speaking)"
+
+
+def test_what_is_unknown_says_why_and_is_never_a_number() -> None:
+    record = UNKNOWN[1]
+    assert record.kind == "response"
+    unknown = {name: value for name, value in response_rows(record) if "n/a" in value}
+    assert set(unknown) >= {
+        "Label",
+        "Duration",
+        "Time to First Audio",
+        "Input Tokens",
+        "↳ Cached Tokens",
+        "Output Tokens",
+        "Total Tokens",
+        "Tokens/Second",
+        "Cost",
+    }
+    assert all(re.fullmatch(r"n/a \(.+\)", value) for value in unknown.values())
+    assert "None" not in shown(record)
+
+
+def test_modalities_beyond_audio_and_text_are_shown_where_there_are_any() -> None:
+    rows = dict(response_rows(response_record(input_video_tokens=9, thoughts_tokens=4, tool_use_tokens=3)))
+    assert rows["↳ Video Tokens"] == "9"
+    assert rows["Thoughts Tokens"] == "4"
+    assert rows["Tool Use Tokens"] == "3"
+    assert "↳ Image Tokens" not in rows
+
+
+def test_the_sessions_summary_says_what_went_wrong() -> None:
+    record = session_record(
+        responses=7,
+        interrupted=2,
+        silent=1,
+        without_usage=3,
+        over_latency_budget=4,
+        latency_budget_s=1.5,
+        unbooked_total_tokens=1234,
+        reconnects=1,
+        connections=2,
+        errors={"rate_limited": 2},
+        sinks={
+            "jsonl": {"written": 1, "failed": 5, "dropped": 6},
+            "console": {"written": 7, "failed": 0, "dropped": 0},
+        },
+        end_reason="rate_limited",
+    )
+    rows = dict(session_rows(record))
+    assert rows["Responses"] == "7, 2 interrupted, 1 silent, 3 without usage, 4 over the budget of 1.5 s"
+    assert rows["Unbooked Tokens"].startswith("1,234 ")
+    assert rows["Connections"] == "2, 1 reconnects"
+    assert rows["Errors"] == "rate_limited ×2"
+    assert rows["Sink jsonl"] == "5 records failed, 6 dropped"
+    assert rows["Ended"] == "rate_limited"
+    assert "Sink console" not in rows
+
+
+def test_a_summary_of_a_session_without_faults_does_not_speak_of_any() -> None:
+    rows = dict(session_rows(session_record(errors={})))
+    assert rows["Responses"] == "1"
+    assert not {"Errors", "Unbooked Tokens"} & set(rows)
+    assert not [name for name in rows if name.startswith("Sink")]

@@ -1,0 +1,190 @@
+"""One JSON object a line, whatever happens to the file."""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from demo.agent_process import PROJECT
+from realtime_metrics.records import ResponseRecord
+from realtime_metrics.settings import Settings
+from realtime_metrics.sinks import AnyRecord
+from realtime_metrics.sinks.jsonl import JsonlSink
+from tests.fakes.samples import connection_record, response_record, session_record
+
+WRITER = """
+import sys, types
+from pathlib import Path
+from realtime_metrics.sinks.jsonl import JsonlSink
+from tests.fakes.samples import response_record
+sink = JsonlSink(types.SimpleNamespace(metrics_jsonl_path=Path(sys.argv[1])))
+for turn in range(int(sys.argv[3])):
+    sink.write(response_record(session_id=sys.argv[2], turn=turn))
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "metrics.jsonl"
+
+
+def sink_to(path: Path) -> JsonlSink:
+    return JsonlSink(Settings(metrics_jsonl_path=path))
+
+
+def write(path: Path, *turns: int) -> None:
+    sink = sink_to(path)
+    for turn in turns:
+        sink.write(response_record(turn=turn))
+    sink.close()
+
+
+def turns_in(path: Path) -> list[int]:
+    return [json.loads(line)["turn"] for line in path.read_text("utf-8").splitlines()]
+
+
+def start_writer(path: Path, name: str, lines: int, before: str = "") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", before + WRITER, str(path), name, str(lines)],
+        cwd=PROJECT,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+
+
+def test_a_line_is_the_record_with_its_names_and_nulls(path: Path) -> None:
+    sink = sink_to(path)
+    records: list[AnyRecord] = [connection_record(), response_record(), session_record()]
+    for record in records:
+        sink.write(record)
+    lines = path.read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [record.as_dict() for record in records]
+    assert json.loads(lines[1])["time_to_first_audio_reason"] is None
+
+
+def test_text_of_any_language_stays_readable(path: Path) -> None:
+    sink_to(path).write(response_record(room="Küche \N{SMILING FACE WITH SUNGLASSES}\n\u2028"))
+    text = path.read_text("utf-8")
+    assert "Küche \N{SMILING FACE WITH SUNGLASSES}" in text
+    assert text.count("\n") == 1
+
+
+def test_a_line_is_in_the_file_when_write_returns(path: Path) -> None:
+    sink = sink_to(path)
+    for turn in (1, 2, 3):
+        sink.write(response_record(turn=turn))
+        assert turns_in(path) == list(range(1, turn + 1))
+
+
+def test_an_existing_file_is_appended_to(path: Path) -> None:
+    write(path, 1, 2)
+    write(path, 3)
+    assert turns_in(path) == [1, 2, 3]
+
+
+def test_two_processes_that_write_to_one_file_do_not_mix_their_lines(path: Path) -> None:
+    writers = [start_writer(path, name, 2000) for name in ("AJ_1", "AJ_2")]
+    assert [(writer.wait(60), writer.stderr and writer.stderr.read()) for writer in writers] == [(0, ""), (0, "")]
+    records = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for name in ("AJ_1", "AJ_2"):
+        assert [record["turn"] for record in records if record["session_id"] == name] == list(range(2000))
+    switches = sum(one["session_id"] != other["session_id"] for one, other in pairwise(records))
+    assert switches > 1, "they did write at the same time"
+
+
+def test_a_file_that_is_rotated_away_is_made_anew(path: Path) -> None:
+    sink = sink_to(path)
+    sink.write(response_record(turn=1))
+    rotated = path.rename(path.with_suffix(".1"))
+    sink.write(response_record(turn=2))
+    assert (turns_in(rotated), turns_in(path)) == ([1], [2])
+
+
+def test_a_line_that_a_killed_process_left_unfinished_does_not_spoil_the_next(path: Path) -> None:
+    write(path, 1)
+    with path.open("ab") as file:
+        file.write(b'{"kind": "respon')
+    write(path, 2, 3)
+    lines = path.read_text("utf-8").splitlines()
+    assert [json.loads(line)["turn"] for line in (lines[0], *lines[-2:])] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("bytes_at_once", [1, 7, 1000])
+def test_short_writes_still_make_whole_lines(path: Path, bytes_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_all = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write_all(fd, data[:bytes_at_once]))
+    write(path, 1, 2)
+    monkeypatch.undo()
+    assert turns_in(path) == [1, 2]
+
+
+FILE_LIMIT = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
+def test_a_line_that_fits_only_in_part_is_taken_back_and_raises(path: Path) -> None:
+    line = len(json.dumps(response_record(session_id="AJ_1", turn=0).as_dict())) + 1
+    assert 3000 % line > 10, "the limit lies within a line"
+    writer = start_writer(path, "AJ_1", 1 + 3000 // line, before=FILE_LIMIT)
+    assert writer.wait(60) == 1
+    assert writer.stderr is not None
+    assert "File too large" in writer.stderr.read()
+    assert turns_in(path) == list(range(3000 // line))
+    write(path, 99)
+    assert turns_in(path)[-1] == 99
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_raises_and_the_next_record_is_tried_again() -> None:
+    sink = sink_to(Path("/dev/full"))
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left on device"):
+            sink.write(response_record())
+
+
+def test_a_folder_that_vanished_raises_and_is_used_again_when_it_is_back(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "metrics.jsonl"
+    sink = sink_to(path)
+    with pytest.raises(OSError, match="No such file"):
+        sink.write(response_record(turn=1))
+    path.parent.mkdir()
+    sink.write(response_record(turn=2))
+    assert turns_in(path) == [2]
+
+
+def test_a_record_that_is_no_json_raises_and_leaves_no_trace(path: Path) -> None:
+    record: ResponseRecord = response_record(duration_s=float("nan"))
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        sink_to(path).write(record)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("nowhere/metrics.jsonl", "No such file or directory"),
+        (".", "Is a directory"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="other words there")
+def test_a_path_that_cannot_be_used_is_told_before_a_call(tmp_path: Path, name: str, why: str) -> None:
+    path = tmp_path / name
+    problem = JsonlSink.problem(Settings(metrics_jsonl_path=path))
+    assert problem is not None
+    assert problem.startswith(f"METRICS_JSONL_PATH={str(path)!r} cannot be written to ({why}): ")
+
+
+def test_a_path_that_can_be_used_is_no_problem_and_an_existing_file_is_left_as_it_is(path: Path) -> None:
+    assert JsonlSink.problem(Settings(metrics_jsonl_path=path)) is None
+    assert not path.exists()
+    write(path, 1)
+    assert JsonlSink.problem(Settings(metrics_jsonl_path=path)) is None
+    assert turns_in(path) == [1]
