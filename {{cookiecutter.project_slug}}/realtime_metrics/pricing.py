@@ -16,11 +16,14 @@ from pathlib import Path
 
 import genai_prices
 from genai_prices import Usage
+from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelPrice
 
 Tokens = Mapping[str, int | None]
 
 PRICE_DATA = f"genai-prices {genai_prices.__version__}"
+
+get_snapshot()  # reads the prices now, while the process starts: in a call it would hold up the audio for 0.2 s
 
 GOOGLE = {"Gemini", "Vertex AI"}
 """Provider names of the Google plugin; both bill by Google's price list."""

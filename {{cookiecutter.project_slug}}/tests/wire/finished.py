@@ -89,7 +89,8 @@ async def finished_call(
                 pass
         except AgentLeftError:
             left = True
-        returncode = await playing.hang_up()
+        # a second Ctrl-C would kill the console at once
+        returncode = await (playing.agent.wait(15) if left else playing.hang_up())
         return FinishedCall(
             records=playing.records(),
             setups=[setup.message for setup in playing.server.setups],

@@ -89,7 +89,8 @@ class WireSession:
         self.closed = asyncio.Event()
         self._settings = settings or Settings()
 
-    async def start(self) -> None:
+    async def prepare(self) -> None:
+        """Makes the session, for more to be listened to before `start`."""
         pipeline = Pipeline({"kept": self.kept}, PriceList())
         self.recorder = Recorder(pipeline, self._settings, session_id=self.key, room="wire")
         model = google.realtime.RealtimeModel(model=self._settings.model, api_key=self.key)
@@ -98,6 +99,10 @@ class WireSession:
         self.recorder.watch_session(self.session)
         self.session.on("close", lambda _: self.closed.set())
         self.agent = WireAgent(self.recorder)
+
+    async def start(self) -> None:
+        if not hasattr(self, "session"):
+            await self.prepare()
         await self.session.start(agent=self.agent)
 
     async def play(self, timeout_s: float = 20.0) -> None:
