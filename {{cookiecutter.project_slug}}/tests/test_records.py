@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 from dataclasses import fields
+from itertools import pairwise
 from typing import get_type_hints
 
 import pytest
@@ -79,7 +80,7 @@ def docstrings() -> dict[str, str]:
     found = {}
     for node in ast.walk(ast.parse(inspect.getsource(records))):
         if isinstance(node, ast.ClassDef):
-            for before, after in zip(node.body, node.body[1:], strict=False):
+            for before, after in pairwise(node.body):
                 if isinstance(before, ast.AnnAssign) and isinstance(after, ast.Expr):
                     assert isinstance(before.target, ast.Name)
                     found[before.target.id] = ast.literal_eval(after.value)
