@@ -20,6 +20,7 @@ class GooglePrivate:
     """Listens in on one realtime session of the Google plugin.
 
     Attributes:
+        session: the realtime session.
         usage: the raw `UsageMetadata` while the plugin emits the metrics made of it; else `None`.
         generation_complete: whether the model had generated everything when that usage came; `None` where unknown.
         go_aways: how often the server announced the end of a connection; `None` where that cannot be known.
@@ -29,7 +30,7 @@ class GooglePrivate:
         self.usage: Any = None
         self.generation_complete: bool | None = None
         self.go_aways: int | None = None
-        self._session = realtime_session
+        self.session = realtime_session
         is_google = type(realtime_session).__module__.startswith("livekit.plugins.google")
         if not is_google:
             return
@@ -41,7 +42,7 @@ class GooglePrivate:
     def resumption_handle(self) -> bool | None:
         """Whether the session holds a handle to resume its conversation with."""
         try:
-            return self._session.session_resumption_handle is not None
+            return self.session.session_resumption_handle is not None
         except AttributeError:
             return None
 
@@ -49,22 +50,22 @@ class GooglePrivate:
     def context_compression(self) -> bool | None:
         """Whether context-window compression was asked for."""
         try:
-            return bool(self._session._opts.context_window_compression)
+            return bool(self.session._opts.context_window_compression)
         except AttributeError:
             return None
 
     def _wrap(self, name: str, around: Callable[[Callable[[Any], None], Any], None]) -> bool:
-        handler = getattr(self._session, name, None)
+        handler = getattr(self.session, name, None)
         if not callable(handler):
             logger.warning("this version of livekit-plugins-google has no %s: reporting its public figures only", name)
             return False
-        setattr(self._session, name, lambda message: around(handler, message))
+        setattr(self.session, name, lambda message: around(handler, message))
         return True
 
     def _keep_usage(self, handler: Callable[[Any], None], usage: Any) -> None:
         self.usage = usage
         try:
-            self.generation_complete = self._session._current_generation._completed_timestamp is not None
+            self.generation_complete = self.session._current_generation._completed_timestamp is not None
         except AttributeError:
             self.generation_complete = None
         try:

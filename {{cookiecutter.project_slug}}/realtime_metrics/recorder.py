@@ -89,6 +89,7 @@ class Recorder:
         self._budget_s = settings.metrics_latency_budget_s
         self._session: AgentSession[Any] | None = None
         self._private: GooglePrivate | None = None
+        self._taken: RealtimeModelMetrics | None = None
         self._started_at = time.time()
         self._closed = False
         self._failed: set[str] = set()
@@ -120,7 +121,12 @@ class Recorder:
 
     def watch_model(self, realtime_session: RealtimeSession[Any]) -> None:
         """Listens to the realtime session's generations. Usage comes in by `add`, which the agent calls."""
+        before = self._private
+        if before is not None and before.session is realtime_session:
+            return  # the agents of a call can share it
         self._private = GooglePrivate(realtime_session)
+        if before is not None and before.go_aways and self._private.go_aways is not None:
+            self._private.go_aways += before.go_aways
         realtime_session.on("generation_created", self._on_generation_created)
         realtime_session.on("input_speech_stopped", self._on_generation_ended)
 
@@ -129,6 +135,9 @@ class Recorder:
     @_out_of_the_call
     def add(self, metrics: RealtimeModelMetrics) -> None:
         """Takes the metrics that the realtime session emits: of a connect, or of a response."""
+        if metrics is self._taken:
+            return  # two agents that share the session pass on the same
+        self._taken = metrics
         if not metrics.request_id:
             self._add_connection(metrics)
             return
