@@ -6,7 +6,8 @@ import os
 from livekit.agents import JobProcess, get_job_context
 
 import agent
-from tests.fakes.fake_job_agent import server
+import tests.fakes.fake_job_agent  # noqa: F401
+from agent import server
 
 __all__ = ["server"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from demo.agent_process import AgentProcess
 from demo.gemini_server import GeminiLiveServer
-from demo.scenario import Reply, Scenario, Turn, Usage
+from demo.scenario import Fault, Reply, Scenario, Turn, Usage
 from demo.speech import utterances
 from tests.fakes.livekit_server import LiveKitServer
 
@@ -29,6 +29,11 @@ RICH_USAGE = {
     "totalTokenCount": 443,
 }
 
+SILENT_TURN = 3
+"""Text only."""
+BROKEN_TURN = 4
+"""The connection breaks in the middle of it."""
+
 Record = dict[str, Any]
 
 
@@ -37,7 +42,9 @@ def _turn(number: int) -> Turn:
     usage = {1: (Usage(counts=RICH_USAGE),), 3: ()}.get(number % 5, (Usage(),))
     # a turn that somebody speaks does not begin by itself; here it is asked for
     user = next(iter(utterances()))
-    return Turn(user=user, heard="", text="It is sunny.", audio_s=0.5, latency_s=latency_s, usage=usage)
+    audio_s = 0.0 if number == SILENT_TURN else 0.5
+    fault = Fault(kind="close", after_audio_s=0.2) if number == BROKEN_TURN else None
+    return Turn(user=user, heard="", text="It is sunny.", audio_s=audio_s, latency_s=latency_s, usage=usage, fault=fault)
 
 
 SCENARIO = Scenario(
@@ -46,7 +53,7 @@ SCENARIO = Scenario(
     pace=20,
     waits_for_playback=False,
 )
-"""Replies of different latencies; some with every kind of token, some without usage."""
+"""Replies of different latencies; some with every kind of token, some without usage, one silent, one that breaks off."""
 
 
 @dataclass

@@ -1,0 +1,144 @@
+"""Several job processes export to one OTLP endpoint: the sums are the JSONL's. A bad endpoint disturbs nobody."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realtime_metrics.records import MODALITIES
+from realtime_metrics.settings import SettingsError, checked_settings
+from tests.ops.fleet import fleet
+from tests.ops.otlp_receiver import OtlpReceiver
+
+pytestmark = [pytest.mark.ops, pytest.mark.xdist_group("otlp")]
+
+USAGE = "gen_ai.client.inference.usage"
+SAID = "metrics cannot be exported by OTLP"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    responses: list[Record]
+    sessions: list[Record]
+    log: list[Record]
+    took_s: float
+    """From the calls' begin until the agent server had ended."""
+
+
+async def _two_calls(folder: Path, **env: str) -> Run:
+    async with fleet(folder, {"METRICS_SINKS": "jsonl,otlp", **env}) as servers:
+        started_at = time.monotonic()
+        await servers.calls(2)
+        agent = servers.agents[0]
+        await agent.stop()
+        took_s = time.monotonic() - started_at
+        log = [json.loads(line) for line in agent.reports if line.startswith("{")]
+        return Run(servers.records("response"), servers.records("session"), log, took_s)
+
+
+@dataclass(frozen=True)
+class Exported:
+    run: Run
+    otlp: OtlpReceiver
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
+    with OtlpReceiver() as receiver:
+        run = asyncio.run(_two_calls(tmp_path_factory.mktemp("otlp"), **receiver.env))
+        yield Exported(run, receiver)
+
+
+def _total(records: list[Record], *keys: str) -> float:
+    return sum(record[key] or 0 for record in records for key in keys)
+
+
+def test_tokens_by_modality_have_the_conventions_names_and_the_records_sums(exported: Exported) -> None:
+    responses, otlp = exported.run.responses, exported.otlp
+    by = "gen_ai.token.modality"
+    assert otlp.sum(f"{USAGE}.input_tokens", by) == _some(
+        {of: _total(responses, f"input_{of}_tokens", f"tool_use_{of}_tokens") for of in (*MODALITIES, "unknown")}
+    )
+    thoughts = _total(responses, "thoughts_tokens")
+    assert thoughts > 0
+    output = {of: _total(responses, f"output_{of}_tokens") for of in (*MODALITIES, "unknown")}
+    assert otlp.sum(f"{USAGE}.output_tokens", by) == _some(output | {"text": output["text"] + thoughts})
+    assert otlp.sum(f"{USAGE}.reasoning.output_tokens") == {"": thoughts}
+    assert otlp.sum(f"{USAGE}.cache_read.input_tokens") == {"": _total(responses, "input_cached_tokens")}
+
+
+def _some(counts: dict[str, float]) -> dict[str, float]:
+    return {name: count for name, count in counts.items() if count}
+
+
+def test_cost_responses_and_waits_are_those_of_the_records(exported: Exported) -> None:
+    responses, otlp = exported.run.responses, exported.otlp
+    waits_s = [record["time_to_first_audio_s"] for record in responses if record["time_to_first_audio_s"]]
+    assert otlp.sum("realtime.cost") == {"": pytest.approx(_total(responses, "cost_usd"))}
+    assert otlp.sum("realtime.responses") == {"": len(responses)}
+    assert otlp.sum("realtime.interrupted_responses") == {"": _total(responses, "interrupted")}
+    assert otlp.sum("realtime.time_to_first_audio") == {"": pytest.approx(sum(waits_s))}
+    assert otlp.count("realtime.time_to_first_audio") == {"": len(waits_s)}
+    assert otlp.sum("realtime.errors", "reason") == {"connection_closed_1011": 2}
+    assert otlp.sum("realtime.sessions", "reason") == {"user_initiated": 2}
+
+
+def test_the_framework_s_own_metrics_come_out_once(exported: Exported) -> None:
+    responses, otlp = exported.run.responses, exported.otlp
+    assert otlp.sum("lk.agents.usage.llm_input_tokens") == {"": _total(responses, "input_tokens")}
+    by_type = {of: _total(responses, f"{of}_tokens") for of in ("input", "output")}
+    assert otlp.sum("gen_ai.client.token.usage", "gen_ai.token.type") == by_type
+    assert otlp.names() >= {"lk.agents.connection.acquire_time", "gen_ai.client.operation.duration"}
+
+
+def test_latencies_have_buckets_that_resolve_0_2_to_3_s(exported: Exported) -> None:
+    histograms = [metric for metric in exported.otlp.metrics() if metric.HasField("histogram") and metric.unit == "s"]
+    assert {metric.name.split(".")[0] for metric in histograms} == {"gen_ai", "lk", "realtime"}
+    for metric in histograms:
+        if "session" not in metric.name:
+            bounds = metric.histogram.data_points[0].explicit_bounds
+            assert len([bound for bound in bounds if 0.2 <= bound <= 3]) >= 8, metric.name
+
+
+def test_no_attribute_names_a_call(exported: Exported) -> None:
+    attributes = exported.otlp.attributes()
+    assert not {name for name in attributes if "room" in name or "job" in name or "session" in name}
+    assert attributes >= {"gen_ai.agent.name", "gen_ai.provider.name", "gen_ai.request.model"}
+
+
+def test_the_resource_names_agent_version_and_process(exported: Exported) -> None:
+    resources = exported.otlp.resources
+    assert {resource["service.version"] for resource in resources} == {"0.1.0"}
+    assert {resource["service.name"] for resource in resources} == {exported.run.responses[0]["agent_name"]}
+    assert len({resource["service.instance.id"] for resource in resources}) == 2
+
+
+def test_a_working_endpoint_leaves_no_word_in_the_log(exported: Exported) -> None:
+    assert not [line for line in exported.run.log if line["level"] in ("ERROR", "CRITICAL")]
+    assert not [line for line in exported.run.log if "opentelemetry" in line["name"]]
+
+
+@pytest.mark.parametrize("fault", ["down", "slow", "answers 500"])
+def test_a_bad_endpoint_is_told_once_and_disturbs_no_call(fault: str, tmp_path: Path) -> None:
+    with OtlpReceiver(status=500 if fault == "answers 500" else 200, delay_s=30 if fault == "slow" else 0) as receiver:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"} if fault == "down" else receiver.env
+        run = asyncio.run(_two_calls(tmp_path, OTEL_EXPORTER_OTLP_TIMEOUT="2", **env))
+    assert len(run.sessions) == 2
+    assert all(session["responses"] == 7 for session in run.sessions)
+    assert all(counts["failed"] == 0 for session in run.sessions for counts in session["sinks"].values())
+    assert len({line["pid"] for line in run.log if SAID in line["message"]}) == 2
+    assert len([line for line in run.log if SAID in line["message"]]) == 2
+    assert run.took_s < 30
+
+
+def test_a_protocol_that_is_none_is_told_before_a_call_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/xml")
+    with pytest.raises(SettingsError, match="OTEL_EXPORTER_OTLP_PROTOCOL='http/xml' .* http/protobuf, grpc"):
+        checked_settings({"METRICS_SINKS": "otlp"}, [])
