@@ -358,6 +358,7 @@ async def test_a_speech_that_fails_is_counted_by_its_kind_and_told_in_two_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stage = Stage()
+    stage.model.connect()
     handle = stage.request(NOW)
     stage.end_speech(handle, llm.RealtimeError("generate_reply timed out."))
     await asyncio.sleep(0.01)
