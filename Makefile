@@ -4,6 +4,7 @@
 PYTHON ?= python3
 UV := .tools/bin/uv
 PROJECT := build/my-voice-agent
+SEED := $(or $(SEED),$(shell $(PYTHON) -c 'import random; print(random.getrandbits(32))'))
 
 # uv is to use the Python that is here, never to download one, and to ignore an environment that happens to be active.
 export UV_PYTHON ?= $(shell $(PYTHON) -c 'import sys; print(sys.executable)')
@@ -32,8 +33,9 @@ test: project ## Run every test: the rendered project's, then this repository's 
 test-fast: setup ## Run this repository's fast tests (under a minute)
 	$(UV) run pytest -m "not slow"
 
-test-long: setup ## Try 50,000 hostile answers instead of 2,000; prints the seed
-	HYPOTHESIS_PROFILE=long $(UV) run pytest tests/test_hostile_answers.py --hypothesis-show-statistics
+test-long: setup ## Try 50,000 hostile answers instead of 2,000; prints the seed (or: make test-long SEED=…)
+	@echo "seed: $(SEED)"
+	HYPOTHESIS_PROFILE=long $(UV) run pytest tests/test_hostile_answers.py --hypothesis-seed=$(SEED)
 
 bench: project ## Measure: rendering against the engine's floor, then the rendered project's own benchmark
 	$(UV) run bench/rendering.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -84,3 +85,26 @@ def typed(**answers: str) -> str:
         answer = answers.get(question, "")
         lines.append(str(default.index(answer) + 1) if answer and isinstance(default, list) else answer)
     return "".join(f"{line}\n" for line in lines)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=A team", "-c", "user.email=team@example.org", "-c", "core.autocrlf=false"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, check=True, encoding="utf-8")
+    return done.stdout
+
+
+def commit_all(folder: Path, message: str) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", message)
+
+
+def clone_of_the_template(folder: Path) -> Path:
+    """Make a git repository of one commit, with all that git knows of this one as it stands, and return its folder."""
+    known = git(TEMPLATE, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    for name in filter(None, known):
+        if (TEMPLATE / name).is_file():  # else it was removed, and git does not know yet
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(TEMPLATE / name, folder / name)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    commit_all(folder, "As it stands")
+    return folder

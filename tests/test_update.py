@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.baked import DEFAULT_SLUG, SOURCE, TEMPLATE, BakedProject, bake, run
-
-IGNORED = shutil.ignore_patterns(
-    ".git", ".venv", ".tools", "build", "uv.lock", "__pycache__", ".*_cache", ".hypothesis"
-)
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=A team", "-c", "user.email=team@example.org", "-c", "core.autocrlf=false"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, check=True, encoding="utf-8")
-    return done.stdout
-
-
-def commit_all(folder: Path, message: str) -> None:
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", message)
+from tests.baked import DEFAULT_SLUG, SOURCE, BakedProject, bake, clone_of_the_template, commit_all, git, run
 
 
 def cruft(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,11 +20,7 @@ def cruft(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
     """The template as a git repository of its own, with one commit."""
-    folder = tmp_path / "template"
-    shutil.copytree(TEMPLATE, folder, ignore=IGNORED)
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    commit_all(folder, "Last month")
-    return folder
+    return clone_of_the_template(tmp_path / "template")
 
 
 @pytest.fixture
