@@ -1,7 +1,8 @@
-"""Records -> sinks, off the audio loop: one thread a session prices each record and hands it to every sink.
+"""Records -> sinks, off the audio loop: one thread a session makes and prices each record and hands it to every sink.
 
-`emit` never blocks and never raises. A sink that fails costs no other sink a record; failures and drops are counted in
-the session record and said once in the log.
+`emit` never blocks and never raises. It takes drafts, that which makes a record: to make one costs more time than the
+loop has. A sink that fails costs no other sink a record; failures and drops are counted in the session record and said
+once in the log.
 """
 
 import asyncio
@@ -25,6 +26,9 @@ DRAIN_S = 5.0
 """How long the end of a session waits for its records; the framework gives a job 10 s to end."""
 
 
+Draft = Callable[[], ConnectionRecord | ResponseRecord]
+
+
 class Pipeline:
     """The way of one session's records to the sinks.
 
@@ -37,7 +41,8 @@ class Pipeline:
     def __init__(self, sinks: dict[str, Sink], prices: PriceList, capacity: int = CAPACITY) -> None:
         self._outlets = [_Outlet(name, sink) for name, sink in sinks.items()]
         self._cashier = _Cashier(prices)
-        self._queue: SimpleQueue[ConnectionRecord | ResponseRecord | SessionRecord] = SimpleQueue()
+        self._queue: SimpleQueue[Callable[[], AnyRecord | None] | None] = SimpleQueue()
+        self._making = threading.Lock()
         self._capacity = capacity
         self._dropped = 0
         self._thread = threading.Thread(target=self._run, name="realtime-metrics", daemon=True)
@@ -48,18 +53,24 @@ class Pipeline:
         """A pipeline to the sinks, and with the prices, that the settings name."""
         return cls(make_sinks(settings), PriceList(settings.metrics_prices_path))
 
-    def emit(self, record: ConnectionRecord | ResponseRecord) -> None:
+    def emit(self, draft: Draft) -> None:
         """Hands a record over; where too many wait, drops and counts it."""
         if self._queue.qsize() < self._capacity:
-            self._queue.put(record)
+            self._queue.put(draft)
             return
         if not self._dropped:
             logger.error("metrics records come faster than the sinks take them: dropping what is over")
         self._dropped += 1
+        self._made(draft)  # for the session's sums
 
-    def close(self, session_record: SessionRecord) -> None:
-        """Lets the thread write what waits, then `session_record`, and end. Returns at once."""
-        self._queue.put(session_record)
+    def then(self, work: Callable[[], None]) -> None:
+        """Has the thread do this after what was handed over before."""
+        self._queue.put(work)
+
+    def close(self, session_draft: Callable[[], SessionRecord]) -> None:
+        """Lets the thread write what waits, then the session's record, and end. Returns at once."""
+        self._queue.put(session_draft)
+        self._queue.put(None)
 
     async def drained(self, timeout_s: float = DRAIN_S) -> None:
         """Returns when everything is written, at the latest after `timeout_s`."""
@@ -70,12 +81,25 @@ class Pipeline:
             )
 
     def _run(self) -> None:
-        while not isinstance(record := self._queue.get(), SessionRecord):
-            self._write(self._cashier.priced(record))
-        counts = {outlet.name: {**outlet.counts, "dropped": self._dropped} for outlet in self._outlets}
-        self._write(self._cashier.totalled(replace(record, sinks=counts)))
+        while (draft := self._queue.get()) is not None:
+            if (record := self._made(draft)) is not None:
+                self._write(self._priced(record))
         for outlet in self._outlets:
             outlet.close()
+
+    def _made(self, draft: Callable[[], AnyRecord | None]) -> AnyRecord | None:
+        try:
+            with self._making:
+                return draft()
+        except Exception:
+            logger.exception("a metrics record could not be made; the others go on")
+            return None
+
+    def _priced(self, record: AnyRecord) -> AnyRecord:
+        if not isinstance(record, SessionRecord):
+            return self._cashier.priced(record)
+        counts = {outlet.name: {**outlet.counts, "dropped": self._dropped} for outlet in self._outlets}
+        return self._cashier.totalled(replace(record, sinks=counts))
 
     def _write(self, record: AnyRecord) -> None:
         for outlet in self._outlets:

@@ -3,11 +3,13 @@
 A response has two halves: its usage (`metrics_collected` of the realtime session) and its speech (the `AgentSession`'s
 speech handle, state changes and assistant message). The recorder joins them by the response's id and emits exactly one
 record per response, in order: when both halves are there, when its speech is done, or when the session closes; at most
-`SETTLE_S` after generation and playing ended. It runs on the audio loop: no I/O here, and nothing raises out of it.
+`SETTLE_S` after generation and playing ended. It runs on the audio loop: it takes notes and hands over drafts, no I/O
+here, and nothing raises out of it.
 """
 
 import asyncio
 import functools
+import inspect
 import math
 import time
 from collections import OrderedDict, deque
@@ -31,11 +33,11 @@ from . import errors
 from .google_private import GooglePrivate
 from .logger import logger
 from .pipeline import Pipeline
-from .records import ConnectionRecord, SessionRecord, utc_iso
+from .records import ConnectionRecord, ResponseRecord, SessionRecord, utc_iso
 from .response import OpenResponse
 from .settings import Settings
 from .totals import Totals
-from .usage import MalformedUsageError, Tokens, UsageBook, from_metrics, from_raw
+from .usage import UsageBook
 
 SETTLE_S = 2.0
 """How long a response waits for its other half."""
@@ -60,6 +62,21 @@ def _out_of_the_call(handler: Handler[Event]) -> Handler[Event]:
             self._failed.add(handler.__name__)
 
     return guarded
+
+
+class _Listener:
+    """A handler that has its signature at hand.
+
+    The framework's emitter asks for it at every event; finding a method's takes longer than our handlers do (measured).
+    """
+
+    __signature__ = inspect.Signature([inspect.Parameter("event", inspect.Parameter.POSITIONAL_ONLY)])
+
+    def __init__(self, handle: Callable[[Any], None]) -> None:
+        self._handle = handle
+
+    def __call__(self, event: Any, /) -> None:
+        self._handle(event)
 
 
 class Recorder:
@@ -97,6 +114,8 @@ class Recorder:
 
         self._open: deque[OpenResponse] = deque()
         self._recorded: OrderedDict[str, UsageBook] = OrderedDict()
+        self._connections = 0
+        self._go_aways_seen = 0
         self._turns = 0
         self._requested_at: dict[str, float] = {}
         self._unbound_speech: SpeechHandle | None = None
@@ -113,12 +132,12 @@ class Recorder:
         if isinstance(session.llm, RealtimeModel):
             self._origin |= {"provider": session.llm.provider, "model": session.llm.model}
         errors.say_failures_plainly()
-        session.on("speech_created", self._on_speech_created)
-        session.on("user_state_changed", self._on_user_state_changed)
-        session.on("agent_state_changed", self._on_agent_state_changed)
-        session.on("conversation_item_added", self._on_conversation_item_added)
-        session.on("error", self._on_error)
-        session.on("close", self._on_close)
+        session.on("speech_created", _Listener(self._on_speech_created))
+        session.on("user_state_changed", _Listener(self._on_user_state_changed))
+        session.on("agent_state_changed", _Listener(self._on_agent_state_changed))
+        session.on("conversation_item_added", _Listener(self._on_conversation_item_added))
+        session.on("error", _Listener(self._on_error))
+        session.on("close", _Listener(self._on_close))
 
     def watch_model(self, realtime_session: RealtimeSession[Any]) -> None:
         """Listens to the realtime session's generations. Usage comes in by `add`, which the agent calls."""
@@ -128,8 +147,8 @@ class Recorder:
         self._private = GooglePrivate(realtime_session)
         if before is not None and before.go_aways and self._private.go_aways is not None:
             self._private.go_aways += before.go_aways
-        realtime_session.on("generation_created", self._on_generation_created)
-        realtime_session.on("input_speech_stopped", self._on_generation_ended)
+        realtime_session.on("generation_created", _Listener(self._on_generation_created))
+        realtime_session.on("input_speech_stopped", _Listener(self._on_generation_ended))
 
     # -- usage
 
@@ -145,26 +164,31 @@ class Recorder:
         if (response := self._find(metrics.request_id)) is not None:
             self._take_usage(response, metrics)
         elif (book := self._recorded.get(metrics.request_id)) is not None:
-            self._take_late_usage(book, metrics)
+            self._pipeline.then(functools.partial(self._totals.used_late, book, metrics, self._raw_usage))
         else:  # a response that no event announced
             response = self._open_response(metrics.request_id, metrics.timestamp, handle=None)
             self._take_usage(response, metrics)
 
     def _add_connection(self, metrics: RealtimeModelMetrics) -> None:
-        private, totals = self._private, self._totals
+        private = self._private
         go_aways = private.go_aways if private else None
-        reconnect = totals.connections > 0
+        reconnect = self.connected
         record = ConnectionRecord(
             **self._origin,
             timestamp=utc_iso(metrics.timestamp),
             connection_s=metrics.acquire_time,
             reconnect=reconnect,
             resumed=(private.resumption_handle if private else None) if reconnect else False,
-            go_away=None if go_aways is None else go_aways > totals.go_aways_seen,
+            go_away=None if go_aways is None else go_aways > self._go_aways_seen,
         )
-        totals.connected(record, go_aways)
+        self._connections += 1
+        self._go_aways_seen = go_aways or 0
         self._connection_is_lost()
-        self._pipeline.emit(record)
+        self._pipeline.emit(functools.partial(self._connected, record))
+
+    def _connected(self, record: ConnectionRecord) -> ConnectionRecord:
+        self._totals.connected(record)
+        return record
 
     def _connection_is_lost(self) -> None:
         """What was on the way when the connection ended does not arrive on the next one."""
@@ -173,30 +197,14 @@ class Recorder:
 
     def _take_usage(self, response: OpenResponse, metrics: RealtimeModelMetrics) -> None:
         private = self._private
-        response.metrics = metrics
-        response.raw_usage = private is not None and private.usage is not None
+        response.usage.append((metrics, self._raw_usage))
         if private is None or private.generation_complete is not False:
             response.completed_at = metrics.timestamp + metrics.duration
-        try:
-            response.book.book(self._tokens(metrics))
-        except MalformedUsageError as error:
-            response.usage_problem = str(error)
-            self._totals.error("malformed_usage")
         self._settle(response)
 
-    def _take_late_usage(self, book: UsageBook, metrics: RealtimeModelMetrics) -> None:
-        before = (book.total() or {}).get("total_tokens") or 0
-        try:
-            book.book(self._tokens(metrics))
-        except MalformedUsageError:
-            self._totals.error("malformed_usage")
-            return
-        after = (book.total() or {}).get("total_tokens") or 0
-        self._totals.unbooked_total_tokens += after - before
-
-    def _tokens(self, metrics: RealtimeModelMetrics) -> Tokens:
-        raw = self._private.usage if self._private else None
-        return from_metrics(metrics) if raw is None else from_raw(raw)
+    @property
+    def _raw_usage(self) -> Any:
+        return self._private.usage if self._private else None
 
     # -- speech
 
@@ -311,28 +319,30 @@ class Recorder:
             self._emit(self._open.popleft())
 
     def _emit(self, response: OpenResponse) -> None:
-        speech_end, why_not = self._answered_speech(response)
-        origin = {**self._origin, "timestamp": utc_iso(response.created_at)}
-        record = response.record(speech_end, why_not, self._budget_s, **origin)
+        response.fix()
+        draft = functools.partial(self._responded, response, *self._answered_speech(response))
         if response.first_audio_at is not None:
             self._answered_at = response.first_audio_at
         self._recorded[response.request_id] = response.book
         if len(self._recorded) > _REMEMBERED:
             self._recorded.popitem(last=False)
-        self._totals.responded(
-            record, response.book.total(), silent=response.message and response.first_audio_at is None
-        )
-        self._pipeline.emit(record)
+        self._pipeline.emit(draft)
+
+    def _responded(self, response: OpenResponse, speech_end: float | None, why_not: str) -> ResponseRecord:
+        origin = {**self._origin, "timestamp": utc_iso(response.created_at)}
+        record = response.record(speech_end, why_not, self._budget_s, **origin)
+        self._totals.responded(record, response)
+        return record
 
     def _answered_speech(self, response: OpenResponse) -> tuple[float | None, str]:
         """End of the user's speech that the response answers, else why there is none."""
         first_audio_at = response.first_audio_at
         if first_audio_at is None or response.answers_program:
             return None, ""
-        before = [speech for speech in self._user_speech if speech[0] <= first_audio_at]
-        if not before or (before[-1][1] or first_audio_at) <= self._answered_at:
+        before = next((speech for speech in reversed(self._user_speech) if speech[0] <= first_audio_at), None)
+        if before is None or (before[1] or first_audio_at) <= self._answered_at:
             return None, "no end of user speech was seen since the agent's last reply"
-        ended_at = before[-1][1]
+        ended_at = before[1]
         if ended_at is None or ended_at > first_audio_at:
             return None, "the user was still speaking when the audio began"
         return ended_at, ""
@@ -365,7 +375,7 @@ class Recorder:
     @property
     def connected(self) -> bool:
         """Whether there was a connection to the provider."""
-        return self._totals.connections > 0
+        return self._connections > 0
 
     @_out_of_the_call
     def close(self, end_reason: str) -> None:
@@ -376,19 +386,20 @@ class Recorder:
         for response in self._open:
             response.ready = True
         self._emit_ready()
+        self._pipeline.close(functools.partial(self._session_record, end_reason, time.time()))
+
+    def _session_record(self, end_reason: str, ended_at: float) -> SessionRecord:
         private, totals = self._private, self._totals
-        self._pipeline.close(
-            SessionRecord(
-                **self._origin,
-                timestamp=utc_iso(time.time()),
-                duration_s=time.time() - self._started_at,
-                end_reason=end_reason,
-                latency_budget_s=self._budget_s,
-                over_latency_budget=None if self._budget_s is None else totals.over_budget,
-                go_aways=private.go_aways if private else None,
-                context_compression=private.context_compression if private else None,
-                **totals.as_fields(),
-            )
+        return SessionRecord(
+            **self._origin,
+            timestamp=utc_iso(ended_at),
+            duration_s=ended_at - self._started_at,
+            end_reason=end_reason,
+            latency_budget_s=self._budget_s,
+            over_latency_budget=None if self._budget_s is None else totals.over_budget,
+            go_aways=private.go_aways if private else None,
+            context_compression=private.context_compression if private else None,
+            **totals.as_fields(),
         )
 
     async def aclose(self, reason: str = "") -> None:

@@ -1,4 +1,7 @@
-"""One response while it is open: what its two halves, usage and speech, have told so far, and the record made of it."""
+"""One response while it is open: what its two halves, usage and speech, have told so far, and the record made of it.
+
+Taking notes is for the audio loop and cheap; counting and making the record is not, and is for the pipeline's thread.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +11,7 @@ from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
 
 from .records import FirstAudioFrom, ResponseRecord
-from .usage import NO_TOKENS, PUBLIC_ONLY, UsageBook
+from .usage import NO_TOKENS, PUBLIC_ONLY, MalformedUsageError, UsageBook, counted
 
 
 @dataclass(slots=True)
@@ -23,12 +26,13 @@ class OpenResponse:
     requested_at: float | None = None
     """When the program asked for the reply."""
     has_audio_output: bool = True
+    usage: list[tuple[RealtimeModelMetrics, Any]] = field(default_factory=list)
+    """Each usage message that came: the metrics, and the raw message that they were made of, where it is known."""
     book: UsageBook = field(default_factory=UsageBook)
-    raw_usage: bool = False
-    """Whether the usage came with everything the provider sent."""
+    """The usage, counted: the thread's, and empty until `record`."""
     usage_problem: str | None = None
-    metrics: RealtimeModelMetrics | None = None
-    """The last one that arrived."""
+    malformed: int = 0
+    """Usage messages that could not be counted, of those before `record`."""
     completed_at: float | None = None
     """When the model had generated all of it."""
     first_audio_at: float | None = None
@@ -38,9 +42,21 @@ class OpenResponse:
     """Whether its text went into the conversation."""
     message_interrupted: bool = False
     ready: bool = False
+    fixed: tuple[bool, bool] | None = None
+
+    @property
+    def metrics(self) -> RealtimeModelMetrics | None:
+        """The last that arrived."""
+        return self.usage[-1][0] if self.usage else None
+
+    def fix(self) -> None:
+        """Keeps what its speech's handle says now, which goes on changing: the record is made later."""
+        self.fixed = self.called_tool, self.interrupted
 
     @property
     def called_tool(self) -> bool:
+        if self.fixed is not None:
+            return self.fixed[0]
         items = self.handle.chat_items if self.handle else []
         return any(item.type == "function_call" for item in items)
 
@@ -53,6 +69,8 @@ class OpenResponse:
 
     @property
     def interrupted(self) -> bool:
+        if self.fixed is not None:
+            return self.fixed[1]
         if self.message:
             return self.message_interrupted
         return self.handle is not None and self.handle.interrupted
@@ -77,6 +95,7 @@ class OpenResponse:
             budget_s: the longest wait that is within budget.
             origin: the fields of `records.Record` that are the session's.
         """
+        self._count_usage()
         metrics = self.metrics
         ttft = metrics.ttft if metrics and metrics.ttft >= 0 else None
         waited_from, waiting_since = self._wait(user_speech_end)
@@ -109,6 +128,14 @@ class OpenResponse:
             connection_lost=self.connection_lost,
             **counts,
         )
+
+    def _count_usage(self) -> None:
+        for metrics, raw in self.usage:
+            try:
+                self.book.book(counted(metrics, raw))
+            except MalformedUsageError as error:
+                self.usage_problem = str(error)
+                self.malformed += 1
 
     def _wait(self, user_speech_end: float | None) -> tuple[FirstAudioFrom | None, float | None]:
         if user_speech_end is not None:
@@ -167,4 +194,4 @@ class OpenResponse:
             return self.usage_problem
         if self.book.messages == 0:
             return "the connection ended before usage arrived" if self.connection_lost else "no usage message arrived"
-        return None if self.raw_usage else PUBLIC_ONLY
+        return PUBLIC_ONLY if self.usage[-1][1] is None else None

@@ -1,20 +1,25 @@
-"""Sums over a session's records."""
+"""Sums over a session's records.
+
+The pipeline's thread counts, in the order of the records; only `error` is for the audio loop, too.
+"""
 
 import math
 from typing import Any
 
+from livekit.agents.metrics import RealtimeModelMetrics
+
 from .records import TOKEN_FIELDS, ConnectionRecord, ResponseRecord
-from .usage import PUBLIC_ONLY, Tokens, add
+from .response import OpenResponse
+from .usage import PUBLIC_ONLY, MalformedUsageError, Tokens, UsageBook, add, counted
 
 
 class Totals:
     """What the recorder counts while the session goes on; `as_fields` are fields of the `SessionRecord`."""
 
     def __init__(self) -> None:
-        self.connections = 0
-        self.go_aways_seen = 0
-        self.unbooked_total_tokens = 0
         self.over_budget = 0
+        self._connections = 0
+        self._unbooked_total_tokens = 0
         self._reconnects = 0
         self._resumptions: int | None = 0
         self._responses = 0
@@ -27,9 +32,8 @@ class Totals:
         self._waits_s: list[float] = []
         self._errors: dict[str, int] = {}
 
-    def connected(self, record: ConnectionRecord, go_aways: int | None) -> None:
-        self.connections += 1
-        self.go_aways_seen = go_aways or 0
+    def connected(self, record: ConnectionRecord) -> None:
+        self._connections += 1
         self._reconnects += record.reconnect
         self._last_input_tokens = None
         if record.resumed is None:
@@ -37,10 +41,13 @@ class Totals:
         elif self._resumptions is not None:
             self._resumptions += record.resumed
 
-    def responded(self, record: ResponseRecord, tokens: Tokens | None, *, silent: bool) -> None:
+    def responded(self, record: ResponseRecord, response: OpenResponse) -> None:
+        tokens = response.book.total()
         self._responses += 1
         self._interrupted += record.interrupted
-        self._silent += silent
+        self._silent += response.message and response.first_audio_at is None
+        for _ in range(response.malformed):
+            self.error("malformed_usage")
         self._without_usage += tokens is None
         self.over_budget += bool(record.over_latency_budget)
         if record.time_to_first_audio_s is not None:
@@ -51,7 +58,18 @@ class Totals:
             self._compressions_seen += self._last_input_tokens is not None and input_tokens < self._last_input_tokens
             self._last_input_tokens = input_tokens
 
+    def used_late(self, book: UsageBook, metrics: RealtimeModelMetrics, raw: Any) -> None:
+        """Usage of a response that has been recorded."""
+        before = (book.total() or {}).get("total_tokens") or 0
+        try:
+            book.book(counted(metrics, raw))
+        except MalformedUsageError:
+            self.error("malformed_usage")
+            return
+        self._unbooked_total_tokens += ((book.total() or {}).get("total_tokens") or 0) - before
+
     def error(self, kind: str) -> int:
+        """Counts a failure; how many of its kind there were. Each kind is counted by one thread only."""
         self._errors[kind] = count = self._errors.get(kind, 0) + 1
         return count
 
@@ -59,7 +77,7 @@ class Totals:
         waits_s = sorted(self._waits_s)
         tokens = self._tokens or (dict.fromkeys(TOKEN_FIELDS, None if self._responses else 0))
         return {
-            "connections": self.connections,
+            "connections": self._connections,
             "reconnects": self._reconnects,
             "resumptions": self._resumptions,
             "responses": self._responses,
@@ -67,8 +85,8 @@ class Totals:
             "silent": self._silent,
             "without_usage": self._without_usage,
             "context_compressions_seen": self._compressions_seen,
-            "errors": self._errors,
-            "unbooked_total_tokens": self.unbooked_total_tokens,
+            "errors": dict(self._errors),
+            "unbooked_total_tokens": self._unbooked_total_tokens,
             "time_to_first_audio_p50_s": _percentile(waits_s, 0.50),
             "time_to_first_audio_p95_s": _percentile(waits_s, 0.95),
             "time_to_first_audio_max_s": waits_s[-1] if waits_s else None,

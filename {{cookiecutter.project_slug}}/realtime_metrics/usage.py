@@ -37,6 +37,15 @@ class MalformedUsageError(ValueError):
     """A usage message that cannot be booked; the text says what is wrong with it."""
 
 
+def counted(metrics: RealtimeModelMetrics, raw: Any) -> Tokens:
+    """Counts of one usage message: of the raw one where it is known, else of the framework's metrics.
+
+    Raises:
+        MalformedUsageError: a count is negative.
+    """
+    return from_metrics(metrics) if raw is None else from_raw(raw)
+
+
 def from_raw(usage: Any) -> Tokens:
     """Counts of a google-genai `UsageMetadata`, all of them; absent is 0, as in its JSON (proto3).
 
