@@ -5,7 +5,7 @@ Units are in the names. `None` means unknown, and the field's `…_reason` says 
 No record holds what anybody said.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -44,7 +44,8 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """The record as plain data, in the order of its fields."""
-        return asdict(self)
+        # all fields are plain already: `dataclasses.asdict` would copy each, at ten times the cost
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

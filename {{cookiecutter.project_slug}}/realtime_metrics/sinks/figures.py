@@ -129,9 +129,10 @@ def _(record: ConnectionRecord) -> Iterator[Measurement]:
 @measurements.register
 def _(record: ResponseRecord) -> Iterator[Measurement]:
     yield RESPONSES, 1, ()
-    yield INTERRUPTED, record.interrupted, ()
-    if record.over_latency_budget is not None:
-        yield OVER_BUDGET, record.over_latency_budget, ()
+    if record.interrupted:
+        yield INTERRUPTED, 1, ()
+    if record.over_latency_budget:
+        yield OVER_BUDGET, 1, ()
     if record.time_to_first_audio_s is not None:
         yield TIME_TO_FIRST_AUDIO, record.time_to_first_audio_s, (record.time_to_first_audio_from or "unknown",)
     else:
@@ -172,7 +173,7 @@ def _tokens(record: CountedRecord) -> Iterator[Measurement]:
 
 
 def _known(figure: Figure, value: int | None, *labels: str) -> Iterator[Measurement]:
-    if value is not None:
+    if value:
         yield figure, value, labels
 
 

@@ -5,7 +5,7 @@ Every job is a process of its own, so the values live in files that the server r
 
 import functools
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Counter, Histogram
 
@@ -42,18 +42,15 @@ class PrometheusSink:
                 _metric(figure).labels(*origin(record), *labels)
         for figure, value, labels in measurements(record):
             metric = _metric(figure).labels(*origin(record), *labels)
-            if isinstance(metric, Histogram):
-                metric.observe(value)
-            else:
-                metric.inc(value)
+            metric.observe(value) if figure.buckets else metric.inc(value)
 
     def close(self) -> None:
         """The figures stay: they are the server's."""
 
 
 @functools.cache
-def _metric(figure: Figure) -> Counter | Histogram:
-    """Made at the first write: the server deletes what is in its files when it starts."""
+def _metric(figure: Figure) -> Any:
+    """A `Counter`, or with buckets a `Histogram`; made when first written: a server empties its files as it starts."""
     name = metric_name(figure)
     labels = (*ORIGIN, *figure.labels)
     if figure.buckets:

@@ -11,6 +11,7 @@ from agent import server
 
 __all__ = ["server"]
 
+
 class BusyAgent(agent.MetricsAgent):
     """Talks to nobody."""
 

@@ -44,7 +44,9 @@ def _turn(number: int) -> Turn:
     user = next(iter(utterances()))
     audio_s = 0.0 if number == SILENT_TURN else 0.5
     fault = Fault(kind="close", after_audio_s=0.2) if number == BROKEN_TURN else None
-    return Turn(user=user, heard="", text="It is sunny.", audio_s=audio_s, latency_s=latency_s, usage=usage, fault=fault)
+    return Turn(
+        user=user, heard="", text="It is sunny.", audio_s=audio_s, latency_s=latency_s, usage=usage, fault=fault
+    )
 
 
 SCENARIO = Scenario(

@@ -63,9 +63,7 @@ class OtlpReceiver:
     @property
     def resources(self) -> list[Attributes]:
         """Of all requests: who exported."""
-        return [
-            _plain(of.resource.attributes) for request in self.requests for of in request.resource_metrics
-        ]
+        return [_plain(of.resource.attributes) for request in self.requests for of in request.resource_metrics]
 
     def metrics(self) -> Iterator[Metric]:
         for request in self.requests:

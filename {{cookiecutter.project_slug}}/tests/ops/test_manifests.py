@@ -161,7 +161,9 @@ def test_the_image_s_steps_work_without_a_lock_and_keep_to_one(tmp_path: Path) -
     # as far as it gets without keys
     command, *arguments = json.loads(_instructions("CMD")[0].removeprefix("CMD "))
     assert command == "python"
-    started = subprocess.run([tmp_path / ".venv/bin/python", *arguments], cwd=tmp_path, env={}, capture_output=True, text=True)
+    started = subprocess.run(
+        [tmp_path / ".venv/bin/python", *arguments], cwd=tmp_path, env={}, capture_output=True, text=True
+    )
     assert started.returncode == 1
     assert "GOOGLE_API_KEY is not set" in started.stderr
     assert "Traceback" not in started.stderr
