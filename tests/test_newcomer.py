@@ -70,3 +70,16 @@ def test_it_resolves_with_the_lowest_versions_that_it_names(project: BakedProjec
 def test_the_environment_is_its_own(project: BakedProject) -> None:
     shown = run(UV, "run", "python", "-c", "import json, sys; print(json.dumps(sys.prefix))", cwd=project.path).stdout
     assert Path(json.loads(shown)).parent == project.path
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_it_runs_with_every_python_that_is_here(version: str, project: BakedProject, tmp_path: Path) -> None:
+    found = run(UV, "python", "find", "--no-python-downloads", version, cwd=tmp_path)
+    if found.returncode != 0:
+        pytest.skip(f"Python {version} is not here; the CI workflow has it")
+    shutil.copytree(project.path, tmp_path / "project", ignore=shutil.ignore_patterns(".venv"))
+    other = BakedProject(tmp_path / "project")
+    done = other.run(UV, "sync", timeout_s=600, UV_PYTHON=found.stdout.strip())
+    assert done.returncode == 0, done.stderr
+    done = other.run(UV, "run", "--no-sync", "pytest", "-q", "-m", "not slow and not ops", "tests/test_recipe.py")
+    assert done.returncode == 0, done.stdout

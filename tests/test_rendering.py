@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import os
 import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from template_answers import toml
 from template_answers.rules import QUESTIONS
@@ -108,6 +115,24 @@ def test_no_jinja_is_left_in_what_was_rendered(default_project: BakedProject) ->
         assert "{%" not in text
 
 
+PARSERS: dict[str, Callable[[str], object]] = {
+    ".json": json.loads,
+    ".py": ast.parse,
+    ".toml": tomllib.loads,
+    ".yaml": lambda text: list(yaml.safe_load_all(text)),
+    ".yml": lambda text: list(yaml.safe_load_all(text)),
+}
+
+
+def test_every_rendered_file_of_a_known_format_parses(default_project: BakedProject) -> None:
+    parsed = set()
+    for name, content in default_project.files().items():
+        if (suffix := Path(name).suffix) in PARSERS and "cache" not in name:
+            PARSERS[suffix](content.decode())
+            parsed.add(suffix)
+    assert parsed >= {".py", ".toml", ".yml"}
+
+
 def test_nothing_is_rendered_that_git_does_not_know(default_project: BakedProject) -> None:
     """What lies in a clone's template folder is copied: an environment, a report, a secret. Caches do no harm."""
     listing = subprocess.run(
@@ -124,6 +149,28 @@ def test_the_next_commands_are_told_after_rendering(output: Path) -> None:
     commands = [line.strip() for line in told.stdout.splitlines() if line.startswith("    ")]
     assert commands[0] == f'cd "{output / DEFAULT_SLUG}"'
     assert [line.split("  ")[0] for line in commands[1:]] == ["uv run -m demo", "uv run agent.py console"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is told otherwise there")
+def test_a_project_is_kept_though_nobody_reads_the_next_commands(output: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", str(output), str(TEMPLATE)]
+    assert subprocess.run(command, stdout=writer, check=False).returncode == 0
+    os.close(writer)
+    assert (output / DEFAULT_SLUG / "agent.toml").exists()
+
+
+def test_a_project_is_kept_though_the_terminal_cannot_show_its_folders_name(output: Path) -> None:
+    folder = output / "数据"
+    folder.mkdir()
+    command = [sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", str(folder), str(TEMPLATE)]
+    told = subprocess.run(
+        command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert b"??" in told.stdout
+    assert (folder / DEFAULT_SLUG / "agent.toml").exists()
 
 
 def test_rendering_into_a_folder_that_exists_is_refused_and_leaves_it_alone(output: Path) -> None:
@@ -147,6 +194,4 @@ def test_rendering_again_over_a_project_keeps_the_files_that_a_person_added(outp
 
 @pytest.mark.parametrize("text", ['"', "\\", "\t\n\r\b\f", "\x00\x1f\x7f\x9f", "🎉\u2028é", "\\u0041", "${HOME} {x} #"])
 def test_the_toml_filter_writes_what_toml_reads_back(text: str) -> None:
-    import tomllib
-
     assert tomllib.loads(f"x = {toml(text)}")["x"] == text
