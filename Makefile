@@ -21,6 +21,8 @@ help: ## Show what can be made
 setup: .venv/ready ## Install uv and this repository's tools inside this clone
 
 project: setup ## Render a project with the default answers into build/
+	@# What an older version rendered goes; the environment, the lock file and .env.local stay.
+	@$(PYTHON) -c 'import os, shutil; [shutil.rmtree(os.path.join("$(PROJECT)", entry.name), ignore_errors=True) for entry in os.scandir("{{cookiecutter.project_slug}}") if entry.is_dir()]'
 	$(UV) run cookiecutter --no-input --overwrite-if-exists --output-dir build .
 
 demo: project ## Render a project and run its demo: a whole call, offline
