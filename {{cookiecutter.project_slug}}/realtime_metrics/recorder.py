@@ -70,7 +70,7 @@ class _Listener:
     The framework's emitter asks for it at every event; finding a method's takes longer than our handlers do (measured).
     """
 
-    __signature__ = inspect.Signature([inspect.Parameter("event", inspect.Parameter.POSITIONAL_ONLY)])
+    __signature__ = inspect.Signature([inspect.Parameter("event", inspect.Parameter.VAR_POSITIONAL)])
 
     def __init__(self, handle: Callable[[Any], None]) -> None:
         self._handle = handle

@@ -46,13 +46,13 @@ class StagedSession(AgentSession[None]):
 class Stage:
     """A session's events, one by one. Must be made while an event loop runs."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, pipeline: Pipeline | None = None) -> None:
         model = FakeRealtimeModel()
         self.session = StagedSession(llm=model, vad=None)
         self.session.output.audio = Speaker()
         self.model: FakeRealtimeSession = model.session()
         self.kept = KeptRecords()
-        self._pipeline = Pipeline({"kept": self.kept}, PriceList())
+        self._pipeline = pipeline or Pipeline({"kept": self.kept}, PriceList())
         self.recorder = Recorder(
             self._pipeline, settings or Settings(metrics_latency_budget_s=None), session_id="AJ_1", room="kitchen"
         )

@@ -1,0 +1,151 @@
+"""`uv run -m bench`: what a response's report costs the event loop, with each sink, beside the published recipe.
+
+Two questions, each answered for this project and for the recipe in the same run:
+how much of the loop's time goes into one report, and how late the loop is while reports come.
+A benchmark is no test: it prints what was reached, and its exit code is 0.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+from livekit.agents.cli.log import JsonFormatter
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bench.recipe import Recipe
+from bench.responses import (
+    ProjectReporting,
+    RecipeReporting,
+    Reporting,
+    Silence,
+    delays_of_the_loop_s,
+    time_on_the_loop_s,
+)
+from realtime_metrics.settings import Settings
+from realtime_metrics.sinks import SINKS
+
+RESPONSES = 300
+SECONDS = 5.0
+GOAL_SHARE = 1 / 100
+"""Of the recipe's time."""
+
+
+class Figures(NamedTuple):
+    """Of many values, in seconds."""
+
+    median_s: float
+    p99_s: float
+    max_s: float
+
+
+class Load(NamedTuple):
+    """Reports that come steadily."""
+
+    name: str
+    per_second: int
+    sinks: tuple[str, ...] = ()
+    goal_s: float | None = None
+    """The p99 delay to reach."""
+
+
+LOADS = (
+    Load("nothing", 0),
+    Load("all sinks but the console", 200, tuple(name for name in SINKS if name != "console"), goal_s=0.001),
+    Load("recipe", 200),
+    Load("console", 5, ("console",), goal_s=0.010),
+    Load("recipe", 5),
+)
+
+
+def main() -> None:
+    sinks = {"recipe": (), **{name: (name,) for name in SINKS}, "all sinks": tuple(SINKS)}
+    progress = Progress(console=Console(stderr=True), transient=True)
+    with tempfile.TemporaryDirectory() as folder, progress, output_in(Path(folder)):
+        spent = {
+            name: figures(asyncio.run(time_of(names, Path(folder))))
+            for name, names in progress.track(sinks.items(), description="Time on the loop")
+        }
+        delays = {
+            load: figures(asyncio.run(delays_under(load, Path(folder))))
+            for load in progress.track(LOADS, description="Delay of the loop")
+        }
+    terminal = Console()
+    terminal.print(table_of_time(spent))
+    terminal.print(table_of_delays(delays))
+
+
+async def time_of(sinks: tuple[str, ...], folder: Path) -> list[float]:
+    """Without the turns of the loop itself, which are measured beside."""
+    turns_s = statistics.median(await time_on_the_loop_s(Silence(), RESPONSES))
+    return [spent_s - turns_s for spent_s in await time_on_the_loop_s(reporting_to(sinks, folder), RESPONSES)]
+
+
+async def delays_under(load: Load, folder: Path) -> list[float]:
+    reporting = reporting_to(load.sinks, folder) if load.per_second else Silence()
+    return await delays_of_the_loop_s(reporting, load.per_second or 1, SECONDS)
+
+
+def reporting_to(sinks: tuple[str, ...], folder: Path) -> Reporting:
+    """This project's reporting to these sinks; to none: the recipe's."""
+    gc.collect()
+    if not sinks:
+        return RecipeReporting(Recipe((folder / "recipe.txt").open("w", encoding="utf-8")).on_metrics_collected)
+    return ProjectReporting(Settings(metrics_sinks=sinks, metrics_jsonl_path=folder / "metrics.jsonl"))
+
+
+@contextmanager
+def output_in(folder: Path) -> Iterator[None]:
+    """What sinks print, log and export ends in this folder, or nowhere."""
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:9"  # nobody listens: it must not matter
+    with (
+        (folder / "log.json").open("w", encoding="utf-8") as log,
+        (folder / "out.txt").open("w", encoding="utf-8") as out,
+    ):
+        handler = logging.StreamHandler(log)
+        handler.setFormatter(JsonFormatter())
+        logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+        with redirect_stdout(out):
+            yield
+        logging.getLogger().removeHandler(handler)
+
+
+def figures(values_s: Sequence[float]) -> Figures:
+    ordered = sorted(values_s)
+    return Figures(statistics.median(ordered), ordered[int(len(ordered) * 0.99)], ordered[-1])
+
+
+def table_of_time(spent: dict[str, Figures]) -> Table:
+    table = Table("one report to", "median", "p99", "of the recipe's", "goal", title="Time on the event loop")
+    recipe = spent["recipe"]
+    for name, of in spent.items():
+        shares = of.median_s / recipe.median_s, of.p99_s / recipe.p99_s
+        verdict = "" if name == "recipe" else f"{GOAL_SHARE:.0%} {reached(max(shares) <= GOAL_SHARE)}"
+        share = " / ".join(f"{share:.2%}" for share in shares)
+        table.add_row(name, f"{of.median_s * 1e6:,.0f} µs", f"{of.p99_s * 1e6:,.0f} µs", share, verdict)
+    return table
+
+
+def table_of_delays(delays: dict[Load, Figures]) -> Table:
+    table = Table("reports to", "a second", "median", "p99", "max", "goal (p99)", title="Delay of the event loop")
+    for load, of in delays.items():
+        verdict = "" if load.goal_s is None else f"{load.goal_s * 1e3:g} ms {reached(of.p99_s <= load.goal_s)}"
+        rate = str(load.per_second or "")
+        table.add_row(load.name, rate, *(f"{delay_s * 1e3:.2f} ms" for delay_s in of), verdict)
+    return table
+
+
+def reached(yes: bool) -> str:
+    return "reached" if yes else "missed"
+
+
+if __name__ == "__main__":
+    main()

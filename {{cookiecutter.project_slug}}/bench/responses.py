@@ -1,0 +1,178 @@
+"""Responses as a session tells of them, reported by this project or by the recipe."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Protocol
+
+from livekit.agents import (
+    AgentStateChangedEvent,
+    CloseEvent,
+    CloseReason,
+    ConversationItemAddedEvent,
+    SpeechCreatedEvent,
+    llm,
+)
+from livekit.agents.metrics import RealtimeModelMetrics
+from livekit.agents.voice import SpeechHandle
+
+from realtime_metrics.pipeline import Pipeline
+from realtime_metrics.pricing import PriceList
+from realtime_metrics.settings import Settings
+from realtime_metrics.sinks import AnyRecord, make_sinks
+from tests.fakes.call import until
+from tests.fakes.realtime import Usage, metrics
+from tests.fakes.stage import Stage
+
+Step = Callable[[], object]
+
+# the CPU time of the loop's thread alone, where the system has a clock for it that is fine enough
+clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
+
+
+class Reporting(Protocol):
+    """Something that reports responses."""
+
+    def response(self) -> list[Step]:
+        """One more response, event by event. The metrics go to their handler directly: how the framework's emitter
+        finds it is the same for both."""
+
+    async def settled(self) -> None:
+        """Returns when what was reported is written."""
+
+    async def end(self) -> None:
+        """Ends the session."""
+
+
+class Written:
+    """A sink that counts what has passed the others."""
+
+    def __init__(self) -> None:
+        self.records = 0
+
+    def write(self, record: AnyRecord) -> None:
+        self.records += 1
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class ProjectReporting:
+    """This project's recorder, with every event of a response that it listens to."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._written = Written()
+        self._emitted = 0
+        self._pipeline = Pipeline({**make_sinks(settings), "written": self._written}, PriceList())
+        self._stage = Stage(settings, self._pipeline)
+
+    def response(self) -> list[Step]:
+        self._emitted += 1
+        stage, number = self._stage, self._emitted
+        request_id, now = f"GR_{number}", time.time()
+        handle = SpeechHandle.create()
+        created = SpeechCreatedEvent(speech_handle=handle, user_initiated=False, source="generate_reply")
+        generation: Any = llm.GenerationCreatedEvent(
+            message_stream=None,  # type: ignore[arg-type]
+            function_stream=None,  # type: ignore[arg-type]
+            user_initiated=False,
+            response_id=request_id,
+        )
+        speaking = AgentStateChangedEvent(old_state="listening", new_state="speaking", created_at=now)
+        usage = _metrics(request_id, number)
+        item = llm.ChatMessage(role="assistant", content=["Hello."], id=request_id)
+        item.metrics = {"started_speaking_at": now, "playback_latency": 0.01}
+        message = ConversationItemAddedEvent(item=item)
+        stage.session.speech = handle
+        return [
+            lambda: stage.session.emit("speech_created", created),
+            lambda: stage.model.emit("generation_created", generation),
+            lambda: stage.session.emit("agent_state_changed", speaking),
+            lambda: stage.recorder.add(usage),
+            lambda: stage.session.emit("conversation_item_added", message),
+            handle._mark_done,
+        ]
+
+    async def settled(self) -> None:
+        await until(lambda: self._written.records >= self._emitted)
+
+    async def end(self) -> None:
+        self._stage.session.emit("close", CloseEvent(error=None, reason=CloseReason.USER_INITIATED))
+        await self._pipeline.drained()
+
+
+class RecipeReporting:
+    """The recipe's handler, which listens to the metrics alone."""
+
+    def __init__(self, handler: Callable[[RealtimeModelMetrics], None]) -> None:
+        self._handler = handler
+        self._numbers = count(1)
+
+    def response(self) -> list[Step]:
+        number = next(self._numbers)
+        usage = _metrics(f"GR_{number}", number)
+        return [lambda: self._handler(usage)]
+
+    async def settled(self) -> None:
+        """It is written already."""
+
+    async def end(self) -> None:
+        """There is nothing to end."""
+
+
+class Silence:
+    """Nothing is reported: what the machine and the clock alone do."""
+
+    def response(self) -> list[Step]:
+        return []
+
+    async def settled(self) -> None:
+        """Nothing is written."""
+
+    async def end(self) -> None:
+        """There is nothing to end."""
+
+
+def _metrics(request_id: str, number: int) -> RealtimeModelMetrics:
+    label = "livekit.plugins.google.realtime.realtime_api.RealtimeModel"
+    return metrics(request_id, Usage(output_audio=number), timestamp=time.time() - 1, duration=1.0, label=label)
+
+
+async def time_on_the_loop_s(reporting: Reporting, responses: int) -> list[float]:
+    """What the report of each response costs the event loop's thread, the loop's own turns included."""
+    spent = []
+    for number in range(responses + 20):
+        steps = reporting.response()
+        began = clock()
+        for step in steps:
+            step()
+        await asyncio.sleep(0)  # tasks and callbacks that the steps have scheduled
+        await asyncio.sleep(0)
+        if number >= 20:  # the first ones warm up
+            spent.append(clock() - began)
+        await asyncio.sleep(0.001)
+        await reporting.settled()
+    await reporting.end()
+    return spent
+
+
+async def delays_of_the_loop_s(reporting: Reporting, per_second: float, seconds: float) -> list[float]:
+    """How much too late the event loop wakes a sleeper while responses are reported."""
+    delays: list[float] = []
+
+    async def sleep_and_wake() -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.001)
+            delays.append(time.perf_counter() - began - 0.001)
+
+    sleeper = asyncio.create_task(sleep_and_wake())
+    begin = time.perf_counter()
+    for number in range(round(per_second * seconds)):
+        await asyncio.sleep(begin + number / per_second - time.perf_counter())
+        for step in reporting.response():
+            step()
+    sleeper.cancel()
+    await reporting.end()
+    return delays
