@@ -42,8 +42,8 @@ from .usage import UsageBook
 SETTLE_S = 2.0
 """How long a response waits for its other half."""
 
-_REMEMBERED = 32
-"""Recorded responses whose late usage is still told apart from a repeat."""
+_REMEMBERED = 8
+"""Recorded responses whose late usage is still told apart from a repeat; more would only hold memory."""
 
 Event = TypeVar("Event")
 Handler = Callable[["Recorder", Event], None]
