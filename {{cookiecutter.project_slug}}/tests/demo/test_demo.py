@@ -11,6 +11,8 @@ from demo.agent_process import PROJECT
 from demo.scenario import load, names
 from tests.demo.conftest import run_demo
 
+pytestmark = pytest.mark.slow
+
 Run = subprocess.CompletedProcess[str]
 
 

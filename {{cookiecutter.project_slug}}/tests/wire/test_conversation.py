@@ -11,6 +11,8 @@ from demo.agent_process import PROJECT
 from demo.scenario import load
 from tests.wire.finished import FinishedCall, asked_for, finished_call
 
+pytestmark = pytest.mark.timing
+
 FRAMEWORK_S = 0.02
 """How far a reported wait may be from the framework's own marks."""
 STOPWATCH_S = 0.15
@@ -121,4 +123,4 @@ def test_what_the_project_was_rendered_with_reaches_the_wire(conversation: Finis
     agent = tomllib.loads(Path(PROJECT, "agent.toml").read_text(encoding="utf-8"))
     (setup,) = conversation.setups
     assert asked_for(setup) == {name: agent[name] for name in ("model", "temperature", "voice", "instructions")}
-    assert "slidingWindow" in setup["contextWindowCompression"]
+    assert "sliding_window" in setup["contextWindowCompression"]
