@@ -64,19 +64,17 @@ def _out_of_the_call(handler: Handler[Event]) -> Handler[Event]:
     return guarded
 
 
-class _Listener:
-    """A handler that has its signature at hand.
+def _listener(handler: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The handler, with its signature at hand.
 
     The framework's emitter asks for it at every event; finding a method's takes longer than our handlers do (measured).
     """
+    listener = functools.partial(handler)
+    listener.__signature__ = _ANY_EVENT  # type: ignore[attr-defined]
+    return listener
 
-    __signature__ = inspect.Signature([inspect.Parameter("event", inspect.Parameter.VAR_POSITIONAL)])
 
-    def __init__(self, handle: Callable[[Any], None]) -> None:
-        self._handle = handle
-
-    def __call__(self, event: Any, /) -> None:
-        self._handle(event)
+_ANY_EVENT = inspect.Signature([inspect.Parameter("event", inspect.Parameter.VAR_POSITIONAL)])
 
 
 class Recorder:
@@ -132,12 +130,12 @@ class Recorder:
         if isinstance(session.llm, RealtimeModel):
             self._origin |= {"provider": session.llm.provider, "model": session.llm.model}
         errors.say_failures_plainly()
-        session.on("speech_created", _Listener(self._on_speech_created))
-        session.on("user_state_changed", _Listener(self._on_user_state_changed))
-        session.on("agent_state_changed", _Listener(self._on_agent_state_changed))
-        session.on("conversation_item_added", _Listener(self._on_conversation_item_added))
-        session.on("error", _Listener(self._on_error))
-        session.on("close", _Listener(self._on_close))
+        session.on("speech_created", _listener(self._on_speech_created))
+        session.on("user_state_changed", _listener(self._on_user_state_changed))
+        session.on("agent_state_changed", _listener(self._on_agent_state_changed))
+        session.on("conversation_item_added", _listener(self._on_conversation_item_added))
+        session.on("error", _listener(self._on_error))
+        session.on("close", _listener(self._on_close))
 
     def watch_model(self, realtime_session: RealtimeSession[Any]) -> None:
         """Listens to the realtime session's generations. Usage comes in by `add`, which the agent calls."""
@@ -147,8 +145,8 @@ class Recorder:
         self._private = GooglePrivate(realtime_session)
         if before is not None and before.go_aways and self._private.go_aways is not None:
             self._private.go_aways += before.go_aways
-        realtime_session.on("generation_created", _Listener(self._on_generation_created))
-        realtime_session.on("input_speech_stopped", _Listener(self._on_generation_ended))
+        realtime_session.on("generation_created", _listener(self._on_generation_created))
+        realtime_session.on("input_speech_stopped", _listener(self._on_generation_ended))
 
     # -- usage
 
@@ -281,17 +279,23 @@ class Recorder:
             self._settle(response)
 
     def _find(self, request_id: str) -> OpenResponse | None:
-        return next((response for response in self._open if response.request_id == request_id), None)
+        for response in self._open:
+            if response.request_id == request_id:
+                return response
+        return None
 
     def _spoken_by(self, handle: SpeechHandle | None) -> OpenResponse | None:
-        return next((response for response in reversed(self._open) if response.handle is handle), None)
+        for response in reversed(self._open):
+            if response.handle is handle:
+                return response
+        return None
 
     # -- from open to recorded
 
     def _settle(self, response: OpenResponse) -> None:
         """Records the response if nothing more is to come, else gives its other half `SETTLE_S`."""
         spoken = response.message or response.handle is None or response.handle.done()
-        if response.metrics is not None and spoken:
+        if response.usage and spoken:
             response.ready = True
             self._emit_ready()
         else:
