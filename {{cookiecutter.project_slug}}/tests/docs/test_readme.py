@@ -93,6 +93,13 @@ def test_every_row_of_the_terminals_tables_is_explained() -> None:
     assert of_session <= {name.replace("Sink jsonl", "Sink …") for name, _ in session}
 
 
+def test_the_report_that_is_shown_has_rows_that_reports_have() -> None:
+    (report,) = [content for info, content in fences(README) if info == "text"]
+    shown = [name.strip() for name in re.findall(r"(?m)^│ (.{19}) │", report) if name.strip()]
+    assert shown[0] == "Type"
+    assert shown == [name for name, _ in response_rows(response_record()) if name in shown]
+
+
 def _names(table: list[list[str]]) -> set[str]:
     return {name for row in table for name in row[0].split(", ")}
 
