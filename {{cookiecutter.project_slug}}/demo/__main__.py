@@ -48,6 +48,14 @@ def main() -> int:
     # whoever ends the demo ends its agent, too
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
+        if arguments.load:
+            from demo import load as many_calls  # the framework takes its time to import
+
+            return many_calls.run(arguments.sessions, arguments.turns, Console())
+        if arguments.soak:
+            from demo import soak
+
+            return soak.run(arguments.soak, Console())
         return asyncio.run(Demo(scenario, Console()).run())
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
@@ -58,7 +66,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--scenario", default="normal", metavar="NAME", help="what to play (default: normal)")
+    parser.add_argument("--load", action="store_true", help="many calls at once instead: what their reporting costs")
+    parser.add_argument("--sessions", type=_positive, default=50, metavar="N", help="of --load (default: 50)")
+    parser.add_argument("--turns", type=_positive, default=30, metavar="M", help="of each, every 2 s (default: 30)")
+    parser.add_argument("--soak", type=_positive, metavar="RECORDS", help="so many records through every sink instead")
     return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
 
 
 class Demo:

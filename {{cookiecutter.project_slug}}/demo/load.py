@@ -1,7 +1,7 @@
 """`uv run -m demo --load`: many calls at once in one process, over the real wire, and what their reporting costs.
 
-Every call is a real `AgentSession` with the real Google plugin and the project's agent; only the microphone is missing:
-the program asks for each reply. The local Gemini Live server runs in a process of its own, so it costs the calls nothing.
+Every call is a real `AgentSession` with the project's agent, the real Google plugin and the real VAD. The user is
+silent, the program asks for each reply. The local Gemini Live server runs in a process of its own.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import logging
 import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -46,6 +47,9 @@ TICK_S = 0.01
 """So often the event loop is asked how late it is."""
 PROGRESS_S = 5.0
 
+SAMPLE_RATE = 24_000
+FRAME_SAMPLES = SAMPLE_RATE // 20
+
 GOAL_CPU_SHARE = 0.02
 """Of the process's CPU time may be spent in `realtime_metrics`."""
 
@@ -66,6 +70,7 @@ class Seen:
     rss_per_session: float = 0.0
     held: list[tuple[float, float]] = field(default_factory=list)
     """Seconds since the first reply, and bytes that `realtime_metrics` held then."""
+    took_s: float = 0.0
     cpu_s: float = 0.0
     metrics_loop_s: float = 0.0
     metrics_threads_s: float = 0.0
@@ -85,6 +90,21 @@ class Seen:
         if len(late) < 2:
             return float("nan")
         return statistics.linear_regression(*zip(*late, strict=True)).slope * 60 / self.sessions
+
+
+class _Microphone(io.AudioInput):
+    """Hears silence, which is sent and listened to like speech."""
+
+    def __init__(self) -> None:
+        super().__init__(label="load")
+        self._silence = rtc.AudioFrame(bytes(2 * FRAME_SAMPLES), SAMPLE_RATE, 1, FRAME_SAMPLES)
+        self._next_at = 0.0
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        now = time.monotonic()
+        self._next_at = max(self._next_at, now - 1.0) + FRAME_SAMPLES / SAMPLE_RATE
+        await asyncio.sleep(self._next_at - now)
+        return self._silence
 
 
 class _Speaker(io.AudioOutput):
@@ -174,7 +194,9 @@ class _Load:
 
         clock = _Clock()
         seen = self._seen
-        self._models = (agent, clock)
+        from livekit.plugins import silero
+
+        self._models, self._vad = (agent, clock), silero.VAD.load()
         gc.collect()
         before = psutil.Process().memory_info().rss
         with self._progress() as progress:
@@ -185,6 +207,7 @@ class _Load:
                 watching = asyncio.create_task(self._watch(progress, started_at))
                 await asyncio.gather(*map(self._talk, calls))
                 seen.rss_per_session = (psutil.Process().memory_info().rss - before) / seen.sessions
+                seen.took_s = time.monotonic() - started_at
                 seen.cpu_s = time.process_time() - cpu_s
                 seen.metrics_loop_s = clock.loop_s - metrics_s
                 late.cancel()
@@ -203,7 +226,8 @@ class _Load:
         recorder = clock.recorder(pipeline, settings, session_id=f"load-{number}", room="load")
         # the server tells its clients apart by the key
         model = google.realtime.RealtimeModel(model=settings.model, api_key=f"{os.environ['GOOGLE_API_KEY']}-{number}")
-        session: AgentSession[None] = AgentSession(llm=model)
+        session: AgentSession[None] = AgentSession(llm=model, vad=self._vad)
+        session.input.audio = _Microphone()
         session.output.audio = _Speaker()
         recorder.watch_session(session)
         self._recorders.append(recorder)
@@ -287,8 +311,6 @@ class _Clock:
 
 def _held_bytes(recorder: object) -> int:
     """Bytes of the objects that a recorder keeps: its own and plain data, not the framework's that these refer to."""
-    import sys
-
     total, seen, to_visit = 0, {id(recorder)}, [recorder]
     while to_visit:
         thing = to_visit.pop()
@@ -332,10 +354,11 @@ def _table(seen: Seen) -> Table:
         "Lost": f"{seen.lost} ({seen.dropped} dropped, {seen.failed} failed); goal: 0",
         "Event loop late": f"p50 {_at(delays_ms, 0.5):.2f} ms, p99 {_at(delays_ms, 0.99):.2f} ms, "
         f"max {delays_ms[-1]:.1f} ms",
-        "CPU": f"{seen.cpu_s:.1f} s, of which in realtime_metrics {seen.metrics_s / seen.cpu_s:.1%} "
+        "CPU": f"{seen.cpu_s:.1f} s in {seen.took_s:.0f} s",
+        "… in realtime_metrics": f"{seen.metrics_s:.2f} s, {seen.metrics_s / seen.cpu_s:.1%} of it "
         f"({seen.metrics_loop_s:.2f} s on the loop, {seen.metrics_threads_s:.2f} s in threads); "
         f"goal: at most {GOAL_CPU_SHARE:.0%}",
-        "CPU per record": f"{seen.metrics_s / max(1, records) * 1e6:.0f} µs, all sinks together",
+        "… per record": f"{seen.metrics_s / max(1, records) * 1e6:.0f} µs, all sinks together",
         "Memory per session": f"{seen.rss_per_session / 1e6:.1f} MB of the process, "
         f"{seen.held[-1][1] / seen.sessions / 1e3:.1f} kB of it in realtime_metrics",
         "Memory's slope": f"{seen.slope / 1e3:+.2f} kB a minute and session in realtime_metrics; goal: flat",

@@ -1,9 +1,9 @@
-"""The project's agent with fake jobs that need no user: each asks for reply after reply, interrupts every third, and ends."""
+"""The project's agent in fake jobs without a user: each asks for replies, interrupts every third, and ends."""
 
 import asyncio
 import os
 
-from livekit.agents import JobProcess, get_job_context
+from livekit.agents import AgentStateChangedEvent, JobProcess, cli, get_job_context
 
 import agent
 import tests.fakes.fake_job_agent  # noqa: F401
@@ -24,11 +24,21 @@ class BusyAgent(agent.MetricsAgent):
         for number in range(1, int(os.environ["BUSY_REPLIES"]) + 1):
             speech = self.session.generate_reply()
             if number % 3 == 0:
-                while self.session.agent_state != "speaking":
-                    await asyncio.sleep(0.01)
+                await self._speaking()
                 await self.session.interrupt()
             await speech
         get_job_context().shutdown("said everything")
+
+    async def _speaking(self) -> None:
+        speaking = asyncio.Event()
+
+        def on_state(event: AgentStateChangedEvent) -> None:
+            if event.new_state == "speaking":
+                speaking.set()
+
+        self.session.on("agent_state_changed", on_state)
+        await speaking.wait()
+        self.session.off("agent_state_changed", on_state)
 
 
 def prewarm(proc: JobProcess) -> None:
@@ -41,3 +51,6 @@ def prewarm(proc: JobProcess) -> None:
 
 
 server.setup_fnc = prewarm
+
+if __name__ == "__main__":  # as agent.py is run by `uv run agent.py`
+    cli.run_app(server)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ SCENARIO = Scenario(
     pace=20,
     waits_for_playback=False,
 )
-"""Replies of different latencies; some with every kind of token, some without usage, one silent, one that breaks off."""
+"""Replies of different latencies; some with every kind of token, some without usage, one silent, one broken off."""
 
 
 @dataclass
@@ -78,14 +79,24 @@ class Fleet:
         await asyncio.gather(*(job.ended(timeout_s) for job in jobs))
 
 
+class _Server(AgentProcess):
+    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        super().__init__("start", BUSY_AGENT, env=env)
+        if command:
+            self._command = [sys.executable, *command]
+
+
 @asynccontextmanager
-async def fleet(folder: Path, *envs: Mapping[str, str], replies: int = 6) -> AsyncIterator[Fleet]:
+async def fleet(
+    folder: Path, *envs: Mapping[str, str], replies: int = 6, command: Sequence[str] = ()
+) -> AsyncIterator[Fleet]:
     """An agent server for each environment.
 
     Args:
         folder: where the JSONL sink writes.
         envs: more variables of each server.
         replies: of each call, after its greeting.
+        command: arguments of Python that start a server; `-m livekit.agents start …`, as `lk` has it, unless given.
     """
     jsonl = folder / "metrics.jsonl"
     async with AsyncExitStack() as stack:
@@ -94,7 +105,8 @@ async def fleet(folder: Path, *envs: Mapping[str, str], replies: int = 6) -> Asy
         shared = {**gemini.env, **livekit.env, "METRICS_JSONL_PATH": str(jsonl), "BUSY_REPLIES": str(replies)}
         agents = []
         for number, env in enumerate(envs, 1):
-            agent = await stack.enter_async_context(AgentProcess("start", BUSY_AGENT, env={**shared, **env}))
+            agent = _Server(command, {**shared, **env})
+            await stack.enter_async_context(agent)
             agents.append(agent)
             await livekit.registered(number)
         yield Fleet(livekit, agents, jsonl)

@@ -140,5 +140,5 @@ def test_a_bad_endpoint_is_told_once_and_disturbs_no_call(fault: str, tmp_path: 
 
 def test_a_protocol_that_is_none_is_told_before_a_call_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/xml")
-    with pytest.raises(SettingsError, match="OTEL_EXPORTER_OTLP_PROTOCOL='http/xml' .* http/protobuf, grpc"):
+    with pytest.raises(SettingsError, match=r"OTEL_EXPORTER_OTLP_PROTOCOL='http/xml' .* http/protobuf, grpc"):
         checked_settings({"METRICS_SINKS": "otlp"}, [])

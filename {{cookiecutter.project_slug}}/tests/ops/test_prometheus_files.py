@@ -1,15 +1,18 @@
-"""The files of job processes are summed up when these have ended; the framework and prometheus-client work as assumed."""
+"""The files of ended job processes are summed up; the framework and prometheus-client work as assumed."""
 
 # mypy: disable-error-code="no-untyped-call"
 # prometheus-client is typed in part
 
+import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from demo.agent_process import PROJECT, clean_environment
 from realtime_metrics.settings import SettingsError, checked_settings
 from realtime_metrics.sinks.prometheus_files import compact
+from tests.ops.fleet import fleet
+from tests.ops.prometheus_server import free_port
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +161,16 @@ def test_a_port_that_is_taken_is_told_before_a_call_comes() -> None:
         port = str(taken.getsockname()[1])
         with pytest.raises(SettingsError, match=f"METRICS_PROMETHEUS_PORT={port}: .* name a free port"):
             checked_settings({"METRICS_SINKS": "prometheus", "METRICS_PROMETHEUS_PORT": port}, [])
+
+
+@pytest.mark.ops
+async def test_the_figures_of_jobs_are_shown_where_the_agent_is_run_as_a_script(tmp_path: Path) -> None:
+    port = str(free_port())
+    env = {"METRICS_SINKS": "jsonl,prometheus", "METRICS_PROMETHEUS_PORT": port}
+    async with fleet(tmp_path, env, replies=1, command=["-m", "tests.ops.busy_agent", "start"]) as servers:
+        await servers.calls(1)
+        with await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/metrics") as response:
+            page = response.read().decode()
+        assert len(servers.records("response")) == 2
+    assert re.search(r"^realtime_responses_total\{.*} 2\.0$", page, re.MULTILINE)
+    assert re.search(r"^lk_agents_worker_load\{", page, re.MULTILINE)
