@@ -1,12 +1,13 @@
 """The code that docs/walkthrough.md quotes stands in the files, word for word, and so do the names it mentions."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from demo.agent_process import PROJECT
 from realtime_metrics.sinks import SINKS
-from tests.docs.markdown import Fence, fences, quoted, read
+from tests.docs.markdown import Fence, fences, quoted, read, section
 
 WALKTHROUGH = read("docs/walkthrough.md")
 QUOTES = [fence for fence in fences(WALKTHROUGH) if fence.info.startswith("python ")]
@@ -25,6 +26,13 @@ def test_what_is_quoted_stands_in_its_file(quote: Fence) -> None:
 def test_the_diagram_shows_every_sink() -> None:
     (diagram,) = [content for info, content in fences(WALKTHROUGH) if info == "mermaid"]
     assert set(re.findall(r"pipeline --> (.*)", diagram)[0].split(" & ")) == set(SINKS)
+
+
+def test_the_map_for_coding_agents_shows_every_module_and_folder() -> None:
+    named = {Path(name).name for name in quoted(section(read("AGENTS.md"), "Map: where a change belongs"))}
+    modules = {path.name for path in (PROJECT / "realtime_metrics").glob("[a-z]*.py")}
+    folders = {path.parent.name for path in PROJECT.glob("*/*.py")} - {"realtime_metrics"}
+    assert modules | folders <= named
 
 
 TO_BE_WRITTEN = {"realtime_metrics/sinks/alarm.py", "demo/scenarios/close-before-audio.toml"}
