@@ -169,14 +169,16 @@ class _Cashier:
         record = replace(record, price_data=self._prices.source, price_date=self._price_date)
         if self._unpriced and len(self._unpriced) == self._responses:
             return replace(record, cost_reason=self._unpriced[-1])
-        return replace(record, cost_usd=float(self._sum), cost_note=self._note(record.unbooked_total_tokens))
+        return replace(record, cost_usd=float(self._sum), cost_note=self._note(record))
 
-    def _note(self, unbooked_total_tokens: int) -> str | None:
+    def _note(self, record: SessionRecord) -> str | None:
         notes = []
+        if (dropped := record.responses - self._responses) > 0:
+            notes.append(f"leaves out {dropped} responses that were dropped")
         if self._unpriced:
             notes.append(f"leaves out {len(self._unpriced)} of {self._responses} responses: {self._unpriced[-1]}")
-        if unbooked_total_tokens:
-            notes.append(f"leaves out {unbooked_total_tokens} tokens that arrived after their response was recorded")
+        if unbooked := record.unbooked_total_tokens:
+            notes.append(f"leaves out {unbooked} tokens that arrived after their response was recorded")
         if self._notes:
             notes.append(f"in {self._notes} responses, tokens of unknown modality are priced as text")
         return "; ".join(notes) or None

@@ -177,10 +177,11 @@ async def test_what_is_more_than_fits_is_dropped_and_counted_and_said_once(caplo
     for turn in range(1, 15):
         pipeline.emit(partial(response_record, turn=turn))
     held.let_go.set()
-    pipeline.close(session_record)
+    pipeline.close(partial(session_record, responses=15))
     await pipeline.drained()
     session = held.records[-1]
     assert isinstance(session, SessionRecord)
+    assert session.cost_note == "leaves out 4 responses that were dropped"
     assert session.sinks == {"held": {"written": 11, "failed": 0, "dropped": 4}}
     told = [entry.message for entry in caplog.records]
     assert told == ["metrics records come faster than the sinks take them: dropping what is over"]
