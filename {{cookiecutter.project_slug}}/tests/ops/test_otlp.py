@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +12,11 @@ from typing import Any
 
 import pytest
 
+from demo.agent_process import PROJECT, clean_environment
+from demo.call import call
+from demo.conversation import converse
+from demo.scenario import Reply, Scenario, Turn
+from demo.speech import utterances
 from realtime_metrics.records import MODALITIES
 from realtime_metrics.settings import SettingsError, checked_settings
 from tests.ops.fleet import fleet
@@ -136,6 +143,58 @@ def test_a_bad_endpoint_is_told_once_and_disturbs_no_call(fault: str, tmp_path: 
     assert len({line["pid"] for line in run.log if SAID in line["message"]}) == 2
     assert len([line for line in run.log if SAID in line["message"]]) == 2
     assert run.took_s < 30
+
+
+async def test_what_the_framework_records_after_the_last_record_is_exported_too(tmp_path: Path) -> None:
+    user = next(iter(utterances()))
+    scenario = Scenario(greeting=Reply(text="Hello!", audio_s=0.5), turns=(Turn(user=user, text="Yes.", audio_s=0.5),))
+    with OtlpReceiver() as receiver:
+        async with call(scenario, sinks="jsonl,otlp", env=receiver.env) as console:
+            async for _ in converse(console):
+                pass
+            await console.hang_up()
+            answer = console.records("response")[1]
+    assert answer["time_to_first_audio_from"] == "user_speech_end"
+    # the turn's latency is recorded when the session has ended
+    assert receiver.count("lk.agents.turn.e2e_latency") == {"": 1}
+    assert receiver.sum("lk.agents.turn.e2e_latency") == {"": pytest.approx(answer["time_to_first_audio_s"], abs=0.02)}
+
+
+PROVIDER = """
+import logging, os
+logging.basicConfig(format="%(message)s")
+logging.getLogger("livekit").setLevel(logging.INFO)
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from realtime_metrics.settings import checked_settings
+from realtime_metrics.sinks.otlp import OtlpSink, _exporter
+if "THEIRS" in os.environ:
+    theirs = MeterProvider()
+    metrics.set_meter_provider(theirs)
+sink = OtlpSink(checked_settings({}, []))
+if "THEIRS" in os.environ:
+    assert metrics.get_meter_provider() is theirs
+print(type(_exporter()).__module__)
+"""
+
+
+def _provider(**env: str) -> "subprocess.CompletedProcess[str]":
+    environment = clean_environment({"METRICS_SINKS": "otlp", **env})
+    return subprocess.run(
+        [sys.executable, "-c", PROVIDER], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True
+    )
+
+
+def test_beside_livekit_cloud_the_log_says_what_it_does_not_get() -> None:
+    done = _provider(LIVEKIT_URL="wss://mine.livekit.cloud", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    assert "not to LiveKit Cloud, which gets traces and logs as before" in done.stderr
+    assert ".grpc." in done.stdout
+
+
+def test_a_meter_provider_of_the_person_s_is_left_as_it_is_and_the_log_says_so() -> None:
+    done = _provider(THEIRS="1")
+    assert "a MeterProvider is set already" in done.stderr
+    assert ".http." in done.stdout
 
 
 def test_a_protocol_that_is_none_is_told_before_a_call_comes(monkeypatch: pytest.MonkeyPatch) -> None:
