@@ -1,6 +1,7 @@
 """The real plugin on the real wire, with the project's agent and reporting, in this process and without a voice."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 from livekit.agents import AgentSession
 from livekit.agents.llm import ToolError, function_tool
+from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.plugins import google
 
 from agent import MetricsAgent
@@ -19,7 +21,7 @@ from realtime_metrics.pricing import PriceList
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import ConnectionRecord, ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
-from tests.fakes.call import KeptRecords
+from tests.fakes.call import KeptRecords, until
 from tests.fakes.ears import Ears
 from tests.fakes.speaker import Speaker
 
@@ -41,16 +43,21 @@ MODALITIES = ("AUDIO", "TEXT", "IMAGE", "VIDEO", "DOCUMENT")
 
 
 class WireAgent(MetricsAgent):
-    """The project's agent, with the tool that scenarios call. Counts the generations that the plugin announces."""
+    """The project's agent, with the tool that scenarios call. Counts what the plugin announces."""
 
     generations = 0
+    usage_messages = 0
 
     async def on_enter(self) -> None:
-        self.realtime_llm_session.on("generation_created", self._count)
+        self.realtime_llm_session.on("generation_created", self._count_generation)
+        self.realtime_llm_session.on("metrics_collected", self._count_usage)
         await super().on_enter()
 
-    def _count(self, _: object) -> None:
+    def _count_generation(self, _: object) -> None:
         self.generations += 1
+
+    def _count_usage(self, metrics: RealtimeModelMetrics) -> None:
+        self.usage_messages += bool(metrics.request_id)
 
     @function_tool
     async def get_weather(self, city: str) -> str:
@@ -114,6 +121,12 @@ class WireSession:
             waiting.cancel()
         await asyncio.gather(at_end, closed, return_exceptions=True)
 
+    async def read(self, timeout_s: float = 5.0) -> None:
+        """Until the plugin has read every usage message that it can book, if it ever does."""
+        sent = [entry for entry in self.server.ledger.of(self.key) if entry.lost is None]
+        with contextlib.suppress(TimeoutError):  # the test will tell
+            await until(lambda: self.agent.usage_messages >= len(sent), timeout_s)
+
     async def end(self) -> SessionRecord:
         """Ends the session; its record."""
         await self.session.aclose()
@@ -133,17 +146,6 @@ class WireSession:
     def ledger(self) -> Counts:
         """What the server's ledger says that this session used."""
         return self.server.ledger.total(self.key)
-
-
-async def played(
-    server: GeminiLiveServer, scenario: Scenario, read_s: float = 0.3
-) -> tuple[WireSession, SessionRecord]:
-    """A session that has played a scenario; `read_s` is the time to read what the server sent last."""
-    session = WireSession(server, scenario)
-    await session.start()
-    await session.play()
-    await asyncio.sleep(read_s)
-    return session, await session.end()
 
 
 def sent(ledger: Mapping[str, int]) -> dict[str, int]:

@@ -12,8 +12,8 @@ from demo.scenario import names
 from tests.wire.in_process import WireSession, led_to, recorded, sent
 from tests.wire.quick import quick
 
-READ_S = 0.3
-"""To read what the server sent last."""
+PLAYED_S = 0.3
+"""For the last reply to be played."""
 PLAY_S = 7.0
 """What a quick scenario may take; those that never end are cut off."""
 
@@ -125,7 +125,8 @@ async def test_a_fault_is_survived_told_and_accounted_for(name: str, caplog: pyt
             session = WireSession(server, quick(name))
             await session.start()
             await session.play(PLAY_S)
-            await asyncio.sleep(READ_S)
+            await session.read()
+            await asyncio.sleep(PLAYED_S)
             record = await session.end()
 
     wanted = {key: value for key, value in {**FAULTLESS, **expected.session}.items() if value is not None}

@@ -89,7 +89,7 @@ async def play_all(several: list[Scenario]) -> None:
             sessions = [WireSession(server, scenario) for scenario in several]
             await asyncio.gather(*(session.start() for session in sessions))
             await asyncio.gather(*(session.play(timeout_s=3) for session in sessions))
-            await asyncio.sleep(0.3)  # to read what was sent last
+            await asyncio.gather(*(session.read() for session in sessions))
             records = await asyncio.gather(*(session.end() for session in sessions))
     for session, record in zip(sessions, records, strict=True):
         ledger = sent(session.ledger)
