@@ -15,6 +15,7 @@ from tests.docs.markdown import read
 SOLUTIONS = sorted((PROJECT / "docs" / "solutions").glob("*.patch"))
 CHECKS = [
     "tests/docs/test_readme.py",
+    "tests/docs/test_walkthrough.py",
     "tests/test_recipe.py::test_the_table_has_every_row_of_the_recipe_in_its_order_and_each_is_right",
     "tests/wire/test_faults.py::test_every_scenario_is_expected_to_end_somehow",
     "tests/wire/test_faults.py::test_a_fault_is_survived_told_and_accounted_for[close-before-audio]",
