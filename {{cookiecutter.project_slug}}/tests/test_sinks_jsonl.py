@@ -86,8 +86,16 @@ def test_an_existing_file_is_appended_to(path: Path) -> None:
     assert turns_in(path) == [1, 2, 3]
 
 
-def test_two_processes_that_write_to_one_file_do_not_mix_their_lines(path: Path) -> None:
-    writers = [start_writer(path, name, 2000) for name in ("AJ_1", "AJ_2")]
+SHORT_WRITES = """
+import os
+write_all = os.write
+os.write = lambda fd, data: write_all(fd, data[:1000])
+"""
+
+
+@pytest.mark.parametrize("system", ["", SHORT_WRITES], ids=["whole writes", "short writes"])
+def test_two_processes_that_write_to_one_file_do_not_mix_their_lines(path: Path, system: str) -> None:
+    writers = [start_writer(path, name, 2000, before=system) for name in ("AJ_1", "AJ_2")]
     assert [(writer.wait(60), writer.stderr and writer.stderr.read()) for writer in writers] == [(0, ""), (0, "")]
     records = [json.loads(line) for line in path.read_bytes().splitlines()]
     for name in ("AJ_1", "AJ_2"):

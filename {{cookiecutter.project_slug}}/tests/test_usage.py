@@ -178,6 +178,10 @@ def test_a_snapshot_after_an_unrelated_message_only_replaces_its_own() -> None:
     assert total == snapshot(0, 120)
 
 
+def test_a_repeat_counts_once_though_another_message_came_between() -> None:
+    assert booked(snapshot(0, 90), snapshot(0, 10), snapshot(0, 90)).total() == snapshot(0, 100)
+
+
 def test_a_count_that_only_one_message_knows_is_that_ones() -> None:
     public, raw = dict.fromkeys(TOKEN_FIELDS), snapshot(1, 2)
     public["input_tokens"] = 5
