@@ -105,9 +105,16 @@ def _names(table: list[list[str]]) -> set[str]:
 
 
 def test_every_scenario_is_told_with_what_to_do() -> None:
-    told = {quoted(row[0])[0]: row for row in rows(FAULTS) if re.fullmatch("`[^`]+`", row[0])}
+    told = {quoted(row[0])[0]: row for row in rows(FAULTS) if len(row) == 4}
     assert set(told) | {"normal"} == set(names())
-    assert all(len(row) == 4 and all(row) for row in told.values())
+    assert all(all(row) for row in told.values())
+
+
+def test_every_kind_of_error_is_told() -> None:
+    source = "".join(path.read_text("utf-8") for path in (PROJECT / "realtime_metrics").glob("*.py"))
+    kinds = set(re.findall(r'(?:Failure|\.error)\(\s*"(\w+)"', source) + re.findall(r'f"(\w+_)\{code\}"', source))
+    assert {"unreachable", "malformed_usage", "connection_closed_"} <= kinds
+    assert kinds <= {word.rstrip("…") for word in quoted(FAULTS)}
 
 
 @pytest.mark.parametrize("name", sorted(set(names()) - {"normal"}))
