@@ -119,6 +119,10 @@ def _model_price(model: str, prices: object) -> ModelPrice:
             raise PriceFileError(
                 f"{model!r}: {key} = {value!r} is no price, which is USD per million tokens, 0 or more"
             )
+    if missing := [key for key in ("input_mtok", "output_mtok") if key not in prices]:
+        raise PriceFileError(
+            f"{model!r} has no {' and no '.join(missing)}: without it these tokens would count as free"
+        )
     price = ModelPrice(**{key: Decimal(value) for key, value in prices.items()})
     try:
         with warnings.catch_warnings(action="error"):  # genai-prices only warns of a key it does not know

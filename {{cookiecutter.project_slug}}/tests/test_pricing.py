@@ -136,7 +136,8 @@ def test_costs_are_exact_and_add_up(first: int, second: int) -> None:
         ("[my-model]\ninput_mtok = true", "input_mtok = True is no price"),
         ("[my-model]\ninput_mtok = nan", "is no price"),
         ("[my-model]\ninput_mtok = inf", "is no price"),
-        ("[my-model]\npeanuts_mtok = 1", "peanuts_mtok"),
+        ("[my-model]\ninput_mtok = 1\noutput_mtok = 1\npeanuts_mtok = 1", "peanuts_mtok"),
+        ("[my-model]\ninput_mtok = 1", "'my-model' has no output_mtok"),
     ],
 )
 def test_a_price_file_that_cannot_be_used_is_refused_in_words(tmp_path: Path, text: str, complaint: str) -> None:
