@@ -110,3 +110,5 @@ async def fleet(
             agents.append(agent)
             await livekit.registered(number)
         yield Fleet(livekit, agents, jsonl)
+        # as an operator does: what a server keeps for its jobs goes with it
+        await asyncio.gather(*(agent.stop() for agent in agents))
