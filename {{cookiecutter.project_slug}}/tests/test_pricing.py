@@ -107,7 +107,7 @@ def test_counts_that_contradict_each_other_have_no_cost() -> None:
 
 def test_a_teams_own_prices_come_before_the_librarys(tmp_path: Path) -> None:
     path = tmp_path / "prices.toml"
-    path.write_text(f'["{MODEL}"]\noutput_mtok = 1000\n', encoding="utf-8")
+    path.write_text(f'["{MODEL}"]\ninput_mtok = 1\noutput_mtok = 1000\n', encoding="utf-8")
     prices = PriceList(path)
     assert prices.cost(counts(output=7, total=7), MODEL, "Gemini", TODAY).usd == Decimal("0.007")
     assert prices.source == f"prices.toml over genai-prices {genai_prices.__version__}"

@@ -34,7 +34,7 @@ payloads = st.fixed_dictionaries(
     },
 )
 moments = st.sampled_from(["before", "early", "with", "late"])
-usages = st.one_of(
+readable = st.one_of(
     st.just(()),
     st.builds(lambda when: (Usage(when=when, late_s=0.02),), moments),
     st.builds(lambda when, payload: (Usage(when=when, late_s=0.02, counts=payload),), moments, payloads),
@@ -42,8 +42,8 @@ usages = st.one_of(
     st.builds(lambda payload: (Usage(when="early", counts=payload), Usage(counts=payload)), payloads),
     st.builds(lambda share: (Usage(when="early", share=share), Usage()), st.floats(0, 1)),
     st.builds(lambda one, other: (Usage(when="early", counts=one), Usage(counts=other)), payloads, payloads),
-    st.just((Usage(counts={"promptTokenCount": "many", "totalTokenCount": 5}),)),
 )
+unreadable = st.just((Usage(counts={"promptTokenCount": "many", "totalTokenCount": 5}),))
 faults = st.one_of(
     st.none(),
     st.none(),
@@ -60,14 +60,15 @@ def reply(make: type[Reply], **more: Any) -> st.SearchStrategy[Any]:
         ),
         st.sampled_from(["Yes.", "", "A longer answer, of many words."]),
         st.sampled_from([0.0, 0.04, 0.1]),
-        usages,
+        readable | unreadable,
         faults,
     ).filter(lambda made: bool(made.text or made.audio_s))
 
 
+# the call and its usage are one message: where that cannot be read, there is no call either, and no generation
 tool_call = st.builds(
     lambda usage: Turn(tool=ToolCall(name="get_weather", args={"city": "Rome"}), latency_s=0, usage=usage, pause_s=0),
-    usages,
+    readable,
 )
 turns = st.one_of(reply(Turn, pause_s=0.0, heard="hello"), tool_call)
 scenarios = st.builds(
