@@ -27,6 +27,7 @@ from bench.responses import (
     RecipeReporting,
     Reporting,
     Silence,
+    Unreported,
     delays_of_the_loop_s,
     time_on_the_loop_s,
 )
@@ -84,9 +85,10 @@ def main() -> None:
 
 
 async def time_of(sinks: tuple[str, ...], folder: Path) -> list[float]:
-    """Without the turns of the loop itself, which are measured beside."""
-    turns_s = statistics.median(await time_on_the_loop_s(Silence(), RESPONSES))
-    return [spent_s - turns_s for spent_s in await time_on_the_loop_s(reporting_to(sinks, folder), RESPONSES)]
+    """Without what the loop and the framework do anyway, which is measured beside."""
+    anyway = Unreported() if sinks else Silence()
+    anyway_s = statistics.median(await time_on_the_loop_s(anyway, RESPONSES))
+    return [spent_s - anyway_s for spent_s in await time_on_the_loop_s(reporting_to(sinks, folder), RESPONSES)]
 
 
 async def delays_under(load: Load, folder: Path) -> list[float]:

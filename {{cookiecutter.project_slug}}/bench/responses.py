@@ -22,8 +22,8 @@ from realtime_metrics.pricing import PriceList
 from realtime_metrics.settings import Settings
 from realtime_metrics.sinks import AnyRecord, make_sinks
 from tests.fakes.call import until
-from tests.fakes.realtime import Usage, metrics
-from tests.fakes.stage import Stage
+from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Usage, metrics
+from tests.fakes.stage import Stage, StagedSession
 
 Step = Callable[[], object]
 
@@ -69,30 +69,9 @@ class ProjectReporting:
 
     def response(self) -> list[Step]:
         self._emitted += 1
-        stage, number = self._stage, self._emitted
-        request_id, now = f"GR_{number}", time.time()
-        handle = SpeechHandle.create()
-        created = SpeechCreatedEvent(speech_handle=handle, user_initiated=False, source="generate_reply")
-        generation: Any = llm.GenerationCreatedEvent(
-            message_stream=None,  # type: ignore[arg-type]
-            function_stream=None,  # type: ignore[arg-type]
-            user_initiated=False,
-            response_id=request_id,
-        )
-        speaking = AgentStateChangedEvent(old_state="listening", new_state="speaking", created_at=now)
-        usage = _metrics(request_id, number)
-        item = llm.ChatMessage(role="assistant", content=["Hello."], id=request_id)
-        item.metrics = {"started_speaking_at": now, "playback_latency": 0.01}
-        message = ConversationItemAddedEvent(item=item)
-        stage.session.speech = handle
-        return [
-            lambda: stage.session.emit("speech_created", created),
-            lambda: stage.model.emit("generation_created", generation),
-            lambda: stage.session.emit("agent_state_changed", speaking),
-            lambda: stage.recorder.add(usage),
-            lambda: stage.session.emit("conversation_item_added", message),
-            handle._mark_done,
-        ]
+        usage = _metrics(f"GR_{self._emitted}", self._emitted)
+        before, after = _events(self._stage.session, self._stage.model, self._emitted)
+        return [*before, lambda: self._stage.recorder.add(usage), *after]
 
     async def settled(self) -> None:
         await until(lambda: self._written.records >= self._emitted)
@@ -100,6 +79,26 @@ class ProjectReporting:
     async def end(self) -> None:
         self._stage.session.emit("close", CloseEvent(error=None, reason=CloseReason.USER_INITIATED))
         await self._pipeline.drained()
+
+
+class Unreported:
+    """The same events of the framework, with nobody who listens: what every response costs anyway."""
+
+    def __init__(self) -> None:
+        model = FakeRealtimeModel()
+        self._session = StagedSession(llm=model, vad=None)
+        self._model = model.session()
+        self._numbers = count(1)
+
+    def response(self) -> list[Step]:
+        before, after = _events(self._session, self._model, next(self._numbers))
+        return [*before, *after]
+
+    async def settled(self) -> None:
+        """Nothing is written."""
+
+    async def end(self) -> None:
+        """There is nothing to end."""
 
 
 class RecipeReporting:
@@ -132,6 +131,30 @@ class Silence:
 
     async def end(self) -> None:
         """There is nothing to end."""
+
+
+def _events(session: StagedSession, model: FakeRealtimeSession, number: int) -> tuple[list[Step], list[Step]]:
+    """What the framework tells of a response, before and after its usage."""
+    request_id, now = f"GR_{number}", time.time()
+    handle = SpeechHandle.create()
+    created = SpeechCreatedEvent(speech_handle=handle, user_initiated=False, source="generate_reply")
+    generation: Any = llm.GenerationCreatedEvent(
+        message_stream=None,  # type: ignore[arg-type]
+        function_stream=None,  # type: ignore[arg-type]
+        user_initiated=False,
+        response_id=request_id,
+    )
+    speaking = AgentStateChangedEvent(old_state="listening", new_state="speaking", created_at=now)
+    item = llm.ChatMessage(role="assistant", content=["Hello."], id=request_id)
+    item.metrics = {"started_speaking_at": now, "playback_latency": 0.01}
+    message = ConversationItemAddedEvent(item=item)
+    session.speech = handle
+    before: list[Step] = [
+        lambda: session.emit("speech_created", created),
+        lambda: model.emit("generation_created", generation),
+        lambda: session.emit("agent_state_changed", speaking),
+    ]
+    return before, [lambda: session.emit("conversation_item_added", message), handle._mark_done]
 
 
 def _metrics(request_id: str, number: int) -> RealtimeModelMetrics:
