@@ -36,18 +36,27 @@ class Run:
     sessions: list[Record]
     log: list[Record]
     took_s: float
-    """From the calls' begin until the agent server had ended."""
+    """From the calls' begin until all agent servers had ended."""
 
 
-async def _two_calls(folder: Path, **env: str) -> Run:
-    async with fleet(folder, {"METRICS_SINKS": "jsonl,otlp", **env}) as servers:
+async def _calls(number: int, folder: Path, *envs: dict[str, str]) -> list[Run]:
+    """So many calls, spread over an agent server for each environment; what each server had of them."""
+    exporting = {"METRICS_SINKS": "jsonl,otlp", "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
+    async with fleet(folder, *(exporting | env for env in envs)) as servers:
         started_at = time.monotonic()
-        await servers.calls(2)
-        agent = servers.agents[0]
-        await agent.stop()
+        await servers.calls(number)
+        await asyncio.gather(*(agent.stop() for agent in servers.agents))
         took_s = time.monotonic() - started_at
-        log = [json.loads(line) for line in agent.reports if line.startswith("{")]
-        return Run(servers.records("response"), servers.records("session"), log, took_s)
+        runs = []
+        for agent in servers.agents:
+            log = [json.loads(line) for line in agent.reports if line.startswith("{")]
+            jobs = {line["job_id"] for line in log if "job_id" in line}
+            responses, sessions = (
+                [record for record in servers.records(kind) if record["session_id"] in jobs]
+                for kind in ("response", "session")
+            )
+            runs.append(Run(responses, sessions, log, took_s))
+        return runs
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ class Exported:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
     with OtlpReceiver() as receiver:
-        run = asyncio.run(_two_calls(tmp_path_factory.mktemp("otlp"), **receiver.env))
+        (run,) = asyncio.run(_calls(2, tmp_path_factory.mktemp("otlp"), receiver.env))
         yield Exported(run, receiver)
 
 
@@ -132,16 +141,25 @@ def test_a_working_endpoint_leaves_no_word_in_the_log(exported: Exported) -> Non
     assert not [line for line in exported.run.log if "opentelemetry" in line["name"]]
 
 
-@pytest.mark.parametrize("fault", ["down", "slow", "answers 500"])
-def test_a_bad_endpoint_is_told_once_and_disturbs_no_call(fault: str, tmp_path: Path) -> None:
-    with OtlpReceiver(status=500 if fault == "answers 500" else 200, delay_s=30 if fault == "slow" else 0) as receiver:
-        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"} if fault == "down" else receiver.env
-        run = asyncio.run(_two_calls(tmp_path, OTEL_EXPORTER_OTLP_TIMEOUT="2", **env))
-    assert len(run.sessions) == 2
-    assert all(session["responses"] == 7 for session in run.sessions)
-    assert all(counts["failed"] == 0 for session in run.sessions for counts in session["sinks"].values())
-    assert len({line["pid"] for line in run.log if SAID in line["message"]}) == 2
-    assert len([line for line in run.log if SAID in line["message"]]) == 2
+FAULTS = ("down", "slow", "answers 500")
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """A call for each bad endpoint, on an agent server of its own."""
+    with OtlpReceiver(delay_s=30) as slow, OtlpReceiver(status=500) as broken:
+        down = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+        runs = asyncio.run(_calls(3, tmp_path_factory.mktemp("faulty"), down, slow.env, broken.env))
+    return dict(zip(FAULTS, runs, strict=True))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_endpoint_is_told_once_and_disturbs_no_call(faulty: dict[str, Run], fault: str) -> None:
+    run = faulty[fault]
+    (session,) = run.sessions
+    assert session["responses"] == len(run.responses) == 7
+    assert all(counts["failed"] == 0 for counts in session["sinks"].values())
+    assert len([line for line in run.log if SAID in line["message"]]) == 1
     assert run.took_s < 30
 
 
