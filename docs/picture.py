@@ -41,7 +41,9 @@ def without_repetition(lines: list[str]) -> list[str]:
     plain = [Text.from_ansi(line).plain.strip() for line in lines]
     second_ends = max(number for number in range(plain.index("Response 3")) if plain[number].startswith("╰"))
     summary = plain.index("Session")
-    return [*lines[: second_ends + 1], "", "⋮", "", *lines[summary:]]
+    ends = max(number for number in range(len(plain)) if plain[number].startswith("╰"))
+    hint = next(number for number in range(ends, len(plain)) if plain[number].startswith("Next:"))
+    return [*lines[: second_ends + 1], "", "⋮", "", *lines[summary : ends + 1], "", *lines[hint:]]
 
 
 def main() -> None:

@@ -88,6 +88,6 @@ def test_ctrl_c_ends_the_demo_and_its_agent() -> None:
             if "connected" in line:
                 break
         demo.send_signal(signal.SIGINT)
-        _, errors = demo.communicate(timeout=10)
+        _, errors = demo.communicate(timeout=30)
     assert demo.returncode == 130
     assert errors == "\nStopped.\n"
