@@ -54,7 +54,7 @@ def test_this_projects_own_agent_toml_is_valid() -> None:
 @pytest.mark.usefixtures("agent_toml")
 def test_every_setting_has_a_variable_that_overrides_agent_toml(tmp_path: Path) -> None:
     prices = tmp_path / "prices.toml"
-    prices.write_text("[my-model]\ninput_mtok = 1\n", encoding="utf-8")
+    prices.write_text("[my-model]\ninput_mtok = 1\noutput_mtok = 1\n", encoding="utf-8")
     given: dict[str, object] = {
         "name": "back-office",
         "voice": "Puck",
