@@ -108,9 +108,12 @@ class Watch:
     def only(self, *folders: str) -> Iterator[None]:
         self.seen.clear()
         self.allowed = tuple(map(os.path.realpath, folders))
+        # a module that is imported for the first time would leave its compiled form in the environment
+        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
             yield
         finally:
+            sys.dont_write_bytecode = before
             self.allowed = None
 
 

@@ -86,7 +86,7 @@ def test_every_upper_bound_of_the_project_has_its_reason_beside_it(project: Bake
     """On its line, or in the comment above it and its neighbours that are bound too."""
     explained = False
     for line in (project.path / "pyproject.toml").read_text(encoding="utf-8").splitlines():
-        bound = re.match(r'\s*("[A-Za-z]|requires-python).*(<|~=|==)', line)
+        bound = re.match(r'\s*("[A-Za-z][^;"]*|requires-python.*)(<|~=|==)', line)
         explained = line.lstrip().startswith("#") or bool(bound and (explained or "#" in line))
         assert explained or not bound, f"no reason beside {line.strip()}"
 
