@@ -4,6 +4,7 @@ The pipeline's thread counts, in the order of the records; only `error` is for t
 """
 
 import math
+from array import array
 from typing import Any
 
 from livekit.agents.metrics import RealtimeModelMetrics
@@ -29,7 +30,7 @@ class Totals:
         self._compressions_seen = 0
         self._last_input_tokens: int | None = None
         self._tokens: Tokens = {}
-        self._waits_s: list[float] = []
+        self._waits_s = array("d")  # a long session has many: 8 bytes each
         self._errors: dict[str, int] = {}
 
     def connected(self, record: ConnectionRecord) -> None:
