@@ -112,15 +112,6 @@ class ConsoleHost:
         items = (event.event.conversation_item_added.item for event in self.events if event.kind == ITEM)
         return [item.message for item in items if item.HasField("message") and item.message.role == role]
 
-    async def wait_for_items(self, role: int, number: int, timeout_s: float = 15.0) -> None:
-        """Until the conversation has so many messages of a role.
-
-        Raises:
-            TimeoutError: it has fewer.
-            ConnectionError: the agent has gone before.
-        """
-        await self.wait_for(lambda: len(self.items(role)) >= number, timeout_s)
-
     async def wait_for(self, is_so: Callable[[], bool], timeout_s: float) -> None:
         """Until it is so; whatever arrives is a reason to look again.
 

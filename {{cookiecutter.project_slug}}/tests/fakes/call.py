@@ -26,6 +26,21 @@ class KeptRecords:
         self.records: list[AnyRecord] = []
         self.closed = False
 
+    @property
+    def responses(self) -> list[ResponseRecord]:
+        return [record for record in self.records if isinstance(record, ResponseRecord)]
+
+    @property
+    def connections(self) -> list[ConnectionRecord]:
+        return [record for record in self.records if isinstance(record, ConnectionRecord)]
+
+    @property
+    def session(self) -> SessionRecord:
+        """The record that closes the session: the last one."""
+        last = self.records[-1]
+        assert isinstance(last, SessionRecord)
+        return last
+
     def write(self, record: AnyRecord) -> None:
         self.records.append(record)
 
@@ -85,11 +100,11 @@ class FakeCall:
 
     @property
     def responses(self) -> list[ResponseRecord]:
-        return [record for record in self.kept.records if isinstance(record, ResponseRecord)]
+        return self.kept.responses
 
     @property
     def connections(self) -> list[ConnectionRecord]:
-        return [record for record in self.kept.records if isinstance(record, ConnectionRecord)]
+        return self.kept.connections
 
     async def user_speaks(self, speech_s: float = 0.0, silence_s: float = 0.0) -> None:
         """The user has just said something; the VAD notices its end after so much silence."""
@@ -111,9 +126,7 @@ class FakeCall:
         """Ends the session; the record that closes it."""
         await self.session.aclose()
         await self.recorder.aclose()
-        last = self.kept.records[-1]
-        assert isinstance(last, SessionRecord)
-        return last
+        return self.kept.session
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:

@@ -183,12 +183,6 @@ class FakeRealtimeSession(llm.RealtimeSession[Any]):
             generation.report(usage)
         return generation
 
-    def refuse_reply(self, error: Exception) -> None:
-        """The reply that was asked for does not come."""
-        assert self._pending is not None
-        self._pending.set_exception(error)
-        self._pending = None
-
     def fail(self, error: Exception, *, recoverable: bool = False) -> None:
         """The connection fails."""
         self.emit(

@@ -62,7 +62,7 @@ class Stage:
 
     @property
     def responses(self) -> list[ResponseRecord]:
-        return [record for record in self.kept.records if isinstance(record, ResponseRecord)]
+        return self.kept.responses
 
     def user(self, state: Literal["speaking", "listening"], at: float) -> None:
         """The user begins or stops to speak."""
@@ -122,6 +122,4 @@ class Stage:
         """The session closes; the record that closes it."""
         self.session.emit("close", CloseEvent(error=None, reason=reason))
         await self._pipeline.drained()
-        last = self.kept.records[-1]
-        assert isinstance(last, SessionRecord)
-        return last
+        return self.kept.session

@@ -131,16 +131,15 @@ class WireSession:
         """Ends the session; its record."""
         await self.session.aclose()
         await self.recorder.aclose()
-        assert isinstance(self.kept.records[-1], SessionRecord)
-        return self.kept.records[-1]
+        return self.kept.session
 
     @property
     def responses(self) -> list[ResponseRecord]:
-        return [record for record in self.kept.records if isinstance(record, ResponseRecord)]
+        return self.kept.responses
 
     @property
     def connections(self) -> list[ConnectionRecord]:
-        return [record for record in self.kept.records if isinstance(record, ConnectionRecord)]
+        return self.kept.connections
 
     @property
     def ledger(self) -> Counts:
