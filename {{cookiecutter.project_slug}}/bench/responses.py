@@ -1,8 +1,9 @@
 """Responses as a session tells of them, reported by this project or by the recipe."""
 
 import asyncio
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Usage, 
 from tests.fakes.stage import Stage, StagedSession
 
 Step = Callable[[], object]
+
+WARM_UP = 10
+"""Rounds that do not count."""
 
 # the CPU time of the loop's thread alone, where the system has a clock for it that is fine enough
 clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
@@ -162,21 +166,34 @@ def _metrics(request_id: str, number: int) -> RealtimeModelMetrics:
     return metrics(request_id, Usage(output_audio=number), timestamp=time.time() - 1, duration=1.0, label=label)
 
 
-async def time_on_the_loop_s(reporting: Reporting, responses: int) -> list[float]:
-    """What the report of each response costs the event loop's thread, the loop's own turns included."""
-    spent = []
-    for number in range(responses + 20):
-        steps = reporting.response()
-        began = clock()
-        for step in steps:
-            step()
-        await asyncio.sleep(0)  # tasks and callbacks that the steps have scheduled
-        await asyncio.sleep(0)
-        if number >= 20:  # the first ones warm up
-            spent.append(clock() - began)
-        await asyncio.sleep(0.001)
-        await reporting.settled()
-    await reporting.end()
+async def times_on_the_loop_s(reportings: Mapping[str, Reporting], rounds: Iterable[object]) -> dict[str, list[float]]:
+    """What a response costs the event loop's thread with each reporting, the loop's own turns included.
+
+    In turns, in an order that changes: what else the machine does touches all alike, and nobody finds the caches warm,
+    as nobody does in a call, where seconds of audio are worked on between two responses.
+    """
+    spent: dict[str, list[float]] = {name: [] for name in reportings}
+    for _ in range(WARM_UP):
+        for reporting in reportings.values():
+            await _time_of_a_response_s(reporting)
+    for _ in rounds:
+        for name in random.sample(list(reportings), len(reportings)):
+            spent[name].append(await _time_of_a_response_s(reportings[name]))
+    for reporting in reportings.values():
+        await reporting.end()
+    return spent
+
+
+async def _time_of_a_response_s(reporting: Reporting) -> float:
+    steps = reporting.response()
+    began = clock()
+    for step in steps:
+        step()
+    await asyncio.sleep(0)  # tasks and callbacks that the steps have scheduled
+    await asyncio.sleep(0)
+    spent = clock() - began
+    await asyncio.sleep(0.001)
+    await reporting.settled()
     return spent
 
 

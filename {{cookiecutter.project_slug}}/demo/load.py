@@ -283,11 +283,13 @@ class _Clock:
         clock = self
 
         class TimedPipeline(Pipeline):
+            note, emit = self._timed(Pipeline.note), self._timed(Pipeline.emit)
+
             def _run(self) -> None:
                 super()._run()
                 clock.threads_s += time.thread_time()
 
-        names = [name for name in vars(Recorder) if name.startswith("_on_") or name in ("add", "close", "_expire")]
+        names = [name for name in vars(Recorder) if name.startswith("_on_") or name in ("add", "close")]
         self.pipeline = TimedPipeline
         self.recorder = type(
             "TimedRecorder", (Recorder,), {name: self._timed(getattr(Recorder, name)) for name in names}

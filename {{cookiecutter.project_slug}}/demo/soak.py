@@ -89,7 +89,7 @@ def _soak(records: int, jsonl: Path, console: Console) -> int:
     response, lines, rss_mb = _response(), 0, []
     began_s = time.monotonic()
     for emitted in range(1, records + 1):
-        pipeline.emit(lambda: response)
+        pipeline.emit(lambda: (response,))
         if emitted % 100 == 0:
             _wait(sinks, emitted - AHEAD)
         if emitted % CHUNK == 0 or emitted == records:

@@ -1,32 +1,42 @@
-"""Records -> sinks, off the audio loop: one thread a session makes and prices each record and hands it to every sink.
+"""Notes -> records -> sinks, off the audio loop: one thread a session reads the notes and hands the records, priced, to
+every sink.
 
-`emit` never blocks and never raises. It takes drafts, that which makes a record: to make one costs more time than the
-loop has. A sink that fails costs no other sink a record; failures and drops are counted in the session record and said
-once in the log.
+`note` and `emit` never block and never raise. A sink that fails costs no other sink a record; failures and drops are
+counted in the session record and said once in the log.
 """
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from typing import Any
 
-from .logger import logger
+from .logger import OwnFailures, logger
 from .pricing import Cost, PriceList
 from .records import TOKEN_FIELDS, ConnectionRecord, ResponseRecord, SessionRecord
 from .settings import Settings
 from .sinks import AnyRecord, Sink, make_sinks
 
 CAPACITY = 10_000
-"""Records that wait for the thread at most; about an hour of a busy session, a few MB."""
+"""Notes that wait for the thread at most; about an hour of a busy session, a few MB."""
+
+LOOK_S = 1.0
+"""So often the thread looks for notes that it was not woken for."""
 
 DRAIN_S = 5.0
 """How long the end of a session waits for its records; the framework gives a job 10 s to end."""
 
+Reading = Callable[..., Iterable[AnyRecord]]
+"""Makes records of the facts in a note."""
 
-Draft = Callable[[], ConnectionRecord | ResponseRecord]
+Note = tuple[float, Reading, tuple[Any, ...]]
+"""When it was taken (`time.monotonic()`), how it is to be read, and its facts."""
 
 
 class Pipeline:
@@ -35,16 +45,21 @@ class Pipeline:
     Args:
         sinks: name -> sink; each gets every record, in order.
         prices: what tokens cost.
-        capacity: how many records may wait.
+        capacity: how many notes may wait.
     """
 
     def __init__(self, sinks: dict[str, Sink], prices: PriceList, capacity: int = CAPACITY) -> None:
         self._outlets = [_Outlet(name, sink) for name, sink in sinks.items()]
         self._cashier = _Cashier(prices)
-        self._queue: SimpleQueue[Callable[[], AnyRecord | None] | None] = SimpleQueue()
-        self._making = threading.Lock()
+        self._notes: deque[Note] = deque()
+        self._later: deque[Note] = deque()
+        self._awake: SimpleQueue[None] = SimpleQueue()
+        self._reading = threading.Lock()
+        self._taken_at = 0.0
         self._capacity = capacity
         self._dropped = 0
+        self._failures = OwnFailures()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="realtime-metrics", daemon=True)
         self._thread.start()
 
@@ -53,47 +68,83 @@ class Pipeline:
         """A pipeline to the sinks, and with the prices, that the settings name."""
         return cls(make_sinks(settings), PriceList(settings.metrics_prices_path))
 
-    def emit(self, draft: Draft) -> None:
-        """Hands a record over; where too many wait, drops and counts it."""
-        if self._queue.qsize() < self._capacity:
-            self._queue.put(draft)
-            return
-        if not self._dropped:
-            logger.error("metrics records come faster than the sinks take them: dropping what is over")
-        self._dropped += 1
-        self._made(draft)  # for the session's sums
+    def note(self, read: Reading, *facts: Any) -> None:
+        """Hands a note over; where too many wait, the records of the oldest are dropped and counted.
 
-    def then(self, work: Callable[[], None]) -> None:
-        """Has the thread do this after what was handed over before."""
-        self._queue.put(work)
+        The thread reads it after the one that next wakes it, at the latest after `LOOK_S`: to wake a thread is what
+        costs the loop most.
+        """
+        self._notes.append((time.monotonic(), read, facts))
+        if len(self._notes) > self._capacity:
+            self._drop_oldest()
 
-    def close(self, session_draft: Callable[[], SessionRecord]) -> None:
-        """Lets the thread write what waits, then the session's record, and end. Returns at once."""
-        self._queue.put(session_draft)
-        self._queue.put(None)
+    def emit(self, read: Reading, *facts: Any) -> None:
+        """Hands a note over that completes a record, and wakes the thread."""
+        self.note(read, *facts)
+        self._awake.put(None)
+
+    def later(self, delay_s: float, read: Reading, *facts: Any) -> None:
+        """For readings: another one, so long after the note that is being read was taken; the same delay always."""
+        self._later.append((self._taken_at + delay_s, read, facts))
+
+    def close(self, read: Reading, *facts: Any) -> None:
+        """Lets the thread read what waits, then this note, and end. Returns at once."""
+        now = time.monotonic()
+        self._notes += ((now, read, facts), (now, self._end, ()))
+        self._awake.put(None)
 
     async def drained(self, timeout_s: float = DRAIN_S) -> None:
         """Returns when everything is written, at the latest after `timeout_s`."""
         await asyncio.to_thread(self._thread.join, timeout_s)
         if self._thread.is_alive():
             logger.error(
-                "after %.0f s %d metrics records are still not written: giving up", timeout_s, self._queue.qsize()
+                "after %.0f s metrics records are still not written: giving up (%d notes wait)",
+                timeout_s,
+                len(self._notes),
             )
 
     def _run(self) -> None:
-        while (draft := self._queue.get()) is not None:
-            if (record := self._made(draft)) is not None:
-                self._write(self._priced(record))
+        while not self._closed:
+            self._wait()
+            while (made := self._made()) is not None:
+                for record in made:
+                    self._write(self._priced(record))
         for outlet in self._outlets:
             outlet.close()
 
-    def _made(self, draft: Callable[[], AnyRecord | None]) -> AnyRecord | None:
-        try:
-            with self._making:
-                return draft()
-        except Exception:
-            logger.exception("a metrics record could not be made; the others go on")
+    def _wait(self) -> None:
+        until_due_s = self._later[0][0] - time.monotonic() if self._later else LOOK_S
+        with contextlib.suppress(Empty):
+            self._awake.get(timeout=max(0.0, min(LOOK_S, until_due_s)))
+
+    def _made(self) -> Sequence[AnyRecord] | None:
+        """Records of the next note, or of what is due; `None` where there is neither."""
+        with self._reading:
+            if self._notes:
+                return self._read(*self._notes.popleft())
+            if self._later and self._later[0][0] <= time.monotonic():
+                return self._read(*self._later.popleft())
             return None
+
+    def _read(self, taken_at: float, read: Reading, facts: tuple[Any, ...]) -> Sequence[AnyRecord]:
+        self._taken_at = taken_at
+        try:
+            return tuple(read(*facts))
+        except Exception:
+            self._failures.log(getattr(read, "__name__", "a note"))
+            return ()
+
+    def _end(self) -> Sequence[AnyRecord]:
+        self._closed = True
+        return ()
+
+    def _drop_oldest(self) -> None:
+        """Reads it in the thread's place, for the session's sums, while a sink holds the thread up."""
+        with self._reading:
+            records = self._read(*self._notes.popleft()) if len(self._notes) > self._capacity else ()
+        if records and not self._dropped:
+            logger.error("metrics records come faster than the sinks take them: dropping what is over")
+        self._dropped += len(records)
 
     def _priced(self, record: AnyRecord) -> AnyRecord:
         if not isinstance(record, SessionRecord):

@@ -1,7 +1,4 @@
-"""One response while it is open: what its two halves, usage and speech, have told so far, and the record made of it.
-
-Taking notes is for the audio loop and cheap; counting and making the record is not, and is for the pipeline's thread.
-"""
+"""One response while it is open: what its two halves, usage and speech, have told so far, and the record made of it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,13 +23,14 @@ class OpenResponse:
     requested_at: float | None = None
     """When the program asked for the reply."""
     has_audio_output: bool = True
-    usage: list[tuple[RealtimeModelMetrics, Any]] = field(default_factory=list)
-    """Each usage message that came: the metrics, and the raw message that they were made of, where it is known."""
+    metrics: RealtimeModelMetrics | None = None
+    """The last that arrived."""
+    public_only: bool = False
+    """Whether they are all that is known of the usage; the provider's own message tells more."""
     book: UsageBook = field(default_factory=UsageBook)
-    """The usage, counted: the thread's, and empty until `record`."""
     usage_problem: str | None = None
     malformed: int = 0
-    """Usage messages that could not be counted, of those before `record`."""
+    """Usage messages that could not be counted."""
     completed_at: float | None = None
     """When the model had generated all of it."""
     first_audio_at: float | None = None
@@ -41,22 +39,12 @@ class OpenResponse:
     message: bool = False
     """Whether its text went into the conversation."""
     message_interrupted: bool = False
+    spoken: bool = True
+    """Whether nothing of it is left to play."""
     ready: bool = False
-    fixed: tuple[bool, bool] | None = None
-
-    @property
-    def metrics(self) -> RealtimeModelMetrics | None:
-        """The last that arrived."""
-        return self.usage[-1][0] if self.usage else None
-
-    def fix(self) -> None:
-        """Keeps what its speech's handle says now, which goes on changing: the record is made later."""
-        self.fixed = self.called_tool, self.interrupted
 
     @property
     def called_tool(self) -> bool:
-        if self.fixed is not None:
-            return self.fixed[0]
         items = self.handle.chat_items if self.handle else []
         return any(item.type == "function_call" for item in items)
 
@@ -69,11 +57,21 @@ class OpenResponse:
 
     @property
     def interrupted(self) -> bool:
-        if self.fixed is not None:
-            return self.fixed[1]
         if self.message:
             return self.message_interrupted
         return self.handle is not None and self.handle.interrupted
+
+    def take_usage(self, metrics: RealtimeModelMetrics, raw: Any, complete: bool | None) -> None:
+        """A usage message: the metrics, the raw message that they were made of, and whether the model had generated
+        everything by then, where these are known."""
+        self.metrics, self.public_only = metrics, raw is None
+        if complete is not False:
+            self.completed_at = metrics.timestamp + metrics.duration
+        try:
+            self.book.book(counted(metrics, raw))
+        except MalformedUsageError as error:
+            self.usage_problem = str(error)
+            self.malformed += 1
 
     def take_message(self, message: ChatMessage) -> None:
         """The assistant's message: when it began to play, and whether it was cut short."""
@@ -95,7 +93,6 @@ class OpenResponse:
             budget_s: the longest wait that is within budget.
             origin: the fields of `records.Record` that are the session's.
         """
-        self._count_usage()
         metrics = self.metrics
         ttft = metrics.ttft if metrics and metrics.ttft >= 0 else None
         waited_from, waiting_since = self._wait(user_speech_end)
@@ -128,14 +125,6 @@ class OpenResponse:
             connection_lost=self.connection_lost,
             **counts,
         )
-
-    def _count_usage(self) -> None:
-        for metrics, raw in self.usage:
-            try:
-                self.book.book(counted(metrics, raw))
-            except MalformedUsageError as error:
-                self.usage_problem = str(error)
-                self.malformed += 1
 
     def _wait(self, user_speech_end: float | None) -> tuple[FirstAudioFrom | None, float | None]:
         if user_speech_end is not None:
@@ -194,4 +183,4 @@ class OpenResponse:
             return self.usage_problem
         if self.book.messages == 0:
             return "the connection ended before usage arrived" if self.connection_lost else "no usage message arrived"
-        return PUBLIC_ONLY if self.usage[-1][1] is None else None
+        return PUBLIC_ONLY if self.public_only else None

@@ -1,7 +1,4 @@
-"""Sums over a session's records.
-
-The pipeline's thread counts, in the order of the records; only `error` is for the audio loop, too.
-"""
+"""Sums over a session's records."""
 
 import math
 from array import array
@@ -15,7 +12,7 @@ from .usage import PUBLIC_ONLY, MalformedUsageError, Tokens, UsageBook, add, cou
 
 
 class Totals:
-    """What the recorder counts while the session goes on; `as_fields` are fields of the `SessionRecord`."""
+    """What the journal counts while the session goes on; `as_fields` are fields of the `SessionRecord`."""
 
     def __init__(self) -> None:
         self.over_budget = 0
@@ -70,7 +67,7 @@ class Totals:
         self._unbooked_total_tokens += ((book.total() or {}).get("total_tokens") or 0) - before
 
     def error(self, kind: str) -> int:
-        """Counts a failure; how many of its kind there were. Each kind is counted by one thread only."""
+        """Counts a failure; how many of its kind there were."""
         self._errors[kind] = count = self._errors.get(kind, 0) + 1
         return count
 

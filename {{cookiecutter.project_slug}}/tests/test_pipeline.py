@@ -3,13 +3,14 @@
 import asyncio
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
+from typing import Any
 
 import pytest
 
-from realtime_metrics.pipeline import Pipeline
+from realtime_metrics import pipeline as pipeline_module
+from realtime_metrics.pipeline import Pipeline, Reading
 from realtime_metrics.pricing import Cost, PriceList
 from realtime_metrics.records import ResponseRecord, SessionRecord
 from realtime_metrics.sinks import AnyRecord, Sink
@@ -50,13 +51,22 @@ def pipeline_to(*, capacity: int = 100, prices: PriceList | None = None, **sinks
     return Pipeline(dict(sinks), prices or PriceList(), capacity)
 
 
+def note_of(make: Callable[..., AnyRecord], **changes: Any) -> Reading:
+    """A note that one record is made of."""
+
+    def note() -> list[AnyRecord]:
+        return [make(**changes)]
+
+    return note
+
+
 async def test_every_sink_gets_every_record_in_order_and_the_session_last() -> None:
     first, second = KeptRecords(), KeptRecords()
     pipeline = pipeline_to(first=first, second=second)
-    pipeline.emit(connection_record)
+    pipeline.emit(note_of(connection_record))
     for turn in (1, 2, 3):
-        pipeline.emit(partial(response_record, turn=turn))
-    pipeline.close(session_record)
+        pipeline.emit(note_of(response_record, turn=turn))
+    pipeline.close(note_of(session_record))
     await pipeline.drained()
     assert first.records == second.records
     assert [record.kind for record in first.records] == ["connection", *["response"] * 3, "session"]
@@ -68,9 +78,9 @@ async def test_every_sink_gets_every_record_in_order_and_the_session_last() -> N
 async def test_responses_and_the_session_are_priced_on_the_way() -> None:
     kept = KeptRecords()
     pipeline = pipeline_to(kept=kept)
-    pipeline.emit(response_record)
-    pipeline.emit(response_record)
-    pipeline.close(session_record)
+    pipeline.emit(note_of(response_record))
+    pipeline.emit(note_of(response_record))
+    pipeline.close(note_of(session_record))
     await pipeline.drained()
     first, _, session = kept.records
     assert isinstance(first, ResponseRecord)
@@ -84,9 +94,9 @@ async def test_responses_and_the_session_are_priced_on_the_way() -> None:
 async def test_a_session_of_which_a_part_has_no_price_says_what_its_cost_leaves_out() -> None:
     kept = KeptRecords()
     pipeline = pipeline_to(kept=kept)
-    pipeline.emit(response_record)
-    pipeline.emit(partial(response_record, model="gemini-of-tomorrow"))
-    pipeline.close(partial(session_record, unbooked_total_tokens=7))
+    pipeline.emit(note_of(response_record))
+    pipeline.emit(note_of(response_record, model="gemini-of-tomorrow"))
+    pipeline.close(note_of(session_record, unbooked_total_tokens=7))
     await pipeline.drained()
     session = kept.records[-1]
     assert isinstance(session, SessionRecord)
@@ -99,8 +109,8 @@ async def test_a_session_of_which_a_part_has_no_price_says_what_its_cost_leaves_
 async def test_a_session_of_which_nothing_has_a_price_costs_nobody_knows_what() -> None:
     kept = KeptRecords()
     pipeline = pipeline_to(kept=kept)
-    pipeline.emit(partial(response_record, model="gemini-of-tomorrow"))
-    pipeline.close(session_record)
+    pipeline.emit(note_of(response_record, model="gemini-of-tomorrow"))
+    pipeline.close(note_of(session_record))
     await pipeline.drained()
     session = kept.records[-1]
     assert isinstance(session, SessionRecord)
@@ -117,8 +127,8 @@ class BrokenPrices(PriceList):
 async def test_prices_that_fail_cost_no_record() -> None:
     kept = KeptRecords()
     pipeline = pipeline_to(kept=kept, prices=BrokenPrices())
-    pipeline.emit(response_record)
-    pipeline.close(session_record)
+    pipeline.emit(note_of(response_record))
+    pipeline.close(note_of(session_record))
     await pipeline.drained()
     assert [record.kind for record in kept.records] == ["response", "session"]
     record = kept.records[0]
@@ -129,20 +139,20 @@ async def test_prices_that_fail_cost_no_record() -> None:
 async def test_a_record_that_cannot_be_made_costs_no_other_record(caplog: pytest.LogCaptureFixture) -> None:
     kept = KeptRecords()
     pipeline = pipeline_to(kept=kept)
-    pipeline.emit(partial(response_record, no_such_field=1))
-    pipeline.emit(response_record)
-    pipeline.close(session_record)
+    pipeline.emit(note_of(response_record, no_such_field=1))
+    pipeline.emit(note_of(response_record))
+    pipeline.close(note_of(session_record))
     await pipeline.drained()
     assert [record.kind for record in kept.records] == ["response", "session"]
-    assert [entry.message for entry in caplog.records] == ["a metrics record could not be made; the others go on"]
+    assert [entry.message for entry in caplog.records] == ["the metrics recorder failed in note; the call goes on"]
 
 
 async def test_a_sink_that_fails_costs_no_other_sink_a_record(caplog: pytest.LogCaptureFixture) -> None:
     kept, failing = KeptRecords(), RaisingSink(times=2)
     pipeline = pipeline_to(failing=failing, kept=kept)
     for turn in (1, 2, 3):
-        pipeline.emit(partial(response_record, turn=turn))
-    pipeline.close(session_record)
+        pipeline.emit(note_of(response_record, turn=turn))
+    pipeline.close(note_of(session_record))
     await pipeline.drained()
     session = kept.records[-1]
     assert isinstance(session, SessionRecord)
@@ -160,10 +170,10 @@ async def test_handing_over_never_waits_for_a_sink() -> None:
     pipeline = pipeline_to(held=held, capacity=5000)
     began = time.perf_counter()
     for _ in range(1000):
-        pipeline.emit(response_record)
+        pipeline.emit(note_of(response_record))
     per_record_s = (time.perf_counter() - began) / 1000
     held.let_go.set()
-    pipeline.close(session_record)
+    pipeline.close(note_of(session_record))
     await pipeline.drained()
     assert len(held.records) == 1001
     assert per_record_s < 0.001
@@ -172,12 +182,12 @@ async def test_handing_over_never_waits_for_a_sink() -> None:
 async def test_what_is_more_than_fits_is_dropped_and_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     held = HeldSink()
     pipeline = pipeline_to(held=held, capacity=10)
-    pipeline.emit(partial(response_record, turn=0))
-    await until(lambda: pipeline._queue.empty())
+    pipeline.emit(note_of(response_record, turn=0))
+    await until(lambda: not pipeline._notes)
     for turn in range(1, 15):
-        pipeline.emit(partial(response_record, turn=turn))
+        pipeline.emit(note_of(response_record, turn=turn))
     held.let_go.set()
-    pipeline.close(partial(session_record, responses=15))
+    pipeline.close(note_of(session_record, responses=15))
     await pipeline.drained()
     session = held.records[-1]
     assert isinstance(session, SessionRecord)
@@ -187,12 +197,40 @@ async def test_what_is_more_than_fits_is_dropped_and_counted_and_said_once(caplo
     assert told == ["metrics records come faster than the sinks take them: dropping what is over"]
 
 
+async def test_what_the_thread_is_not_woken_for_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "LOOK_S", 0.01)
+    kept = KeptRecords()
+    pipeline = pipeline_to(kept=kept)
+    pipeline.note(note_of(response_record))
+    await until(lambda: bool(kept.records))
+    pipeline.note(note_of(response_record))
+    pipeline.emit(note_of(connection_record))
+    await until(lambda: len(kept.records) == 3)
+    assert [record.kind for record in kept.records] == ["response", "response", "connection"], (
+        "in the order of the notes"
+    )
+
+
+async def test_what_is_to_be_read_later_is_read_at_its_time() -> None:
+    kept = KeptRecords()
+    pipeline = pipeline_to(kept=kept)
+
+    def put_off() -> list[AnyRecord]:
+        pipeline.later(0.2, note_of(response_record))
+        return []
+
+    began = time.monotonic()
+    pipeline.emit(put_off)
+    await until(lambda: bool(kept.records))
+    assert 0.2 <= time.monotonic() - began < 0.5
+
+
 async def test_the_end_waits_for_a_slow_sink_but_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     held = HeldSink()
     pipeline = pipeline_to(held=held)
     for _ in range(3):
-        pipeline.emit(response_record)
-    pipeline.close(session_record)
+        pipeline.emit(note_of(response_record))
+    pipeline.close(note_of(session_record))
     loop_went_on = asyncio.ensure_future(asyncio.sleep(0.01))
     await pipeline.drained(timeout_s=0.1)
     assert loop_went_on.done()
@@ -203,7 +241,7 @@ async def test_the_end_waits_for_a_slow_sink_but_not_for_ever(caplog: pytest.Log
 
 async def test_a_sink_that_waits_does_not_keep_the_process_alive() -> None:
     pipeline = pipeline_to(held=HeldSink())
-    pipeline.emit(response_record)
+    pipeline.emit(note_of(response_record))
     (thread,) = [thread for thread in threading.enumerate() if thread is pipeline._thread]
     assert thread.daemon
 
@@ -212,8 +250,8 @@ async def test_two_sessions_do_not_mix_their_records() -> None:
     first, second = KeptRecords(), KeptRecords()
     pipelines = [pipeline_to(kept=first), pipeline_to(kept=second)]
     for number, pipeline in enumerate(pipelines):
-        pipeline.emit(partial(response_record, session_id=f"AJ_{number}"))
-        pipeline.close(partial(session_record, session_id=f"AJ_{number}"))
+        pipeline.emit(note_of(response_record, session_id=f"AJ_{number}"))
+        pipeline.close(note_of(session_record, session_id=f"AJ_{number}"))
     await asyncio.gather(*(pipeline.drained() for pipeline in pipelines))
     for number, kept in enumerate((first, second)):
         assert {record.session_id for record in kept.records} == {f"AJ_{number}"}

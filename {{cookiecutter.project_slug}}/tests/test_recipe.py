@@ -7,7 +7,7 @@ import pytest
 from livekit.agents import function_tool
 
 from agent import MetricsAgent, settings
-from realtime_metrics.recorder import Recorder
+from realtime_metrics.journal import Journal
 from realtime_metrics.sinks import AnyRecord
 from realtime_metrics.sinks.console import ConsoleSink, response_rows
 from tests.fakes.call import FakeCall, until
@@ -187,7 +187,7 @@ async def test_a_recorder_that_fails_does_not_disturb_the_call(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr(Recorder, "_open_response", fail)
+    monkeypatch.setattr(Journal, "_open_response", fail)
     said: list[str] = []
     async with FakeCall(Reply("Hello.")) as call:
         call.session.on("conversation_item_added", lambda event: said.append(event.item.text_content))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from livekit.agents import CloseReason, llm
 from livekit.agents.voice import SpeechHandle
 
-from realtime_metrics import recorder as recorder_module
-from realtime_metrics.recorder import SETTLE_S, Recorder
+from realtime_metrics import journal, pipeline
+from realtime_metrics.journal import SETTLE_S, Journal
 from realtime_metrics.records import ConnectionRecord, ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
 from tests.fakes.call import FakeCall, until
@@ -26,7 +26,8 @@ NOW = time.time()
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Responses wait for their other half only a moment."""
-    monkeypatch.setattr(recorder_module, "SETTLE_S", 0.02)
+    monkeypatch.setattr(journal, "SETTLE_S", 0.02)
+    monkeypatch.setattr(pipeline, "LOOK_S", 0.01)
 
 
 # -- time to first audio, of a real session
@@ -294,6 +295,31 @@ async def test_a_response_is_recorded_while_it_still_plays_only_when_it_was_hear
     await stage.end()
 
 
+async def test_what_is_said_of_a_response_counts_though_its_speech_is_over_when_the_notes_are_read() -> None:
+    stage = Stage()
+    handle = stage.generate("GR_1")
+    stage.usage("GR_1")
+    stage.message("GR_1", interrupted=True)
+    stage.end_speech(handle)
+    await until(lambda: bool(stage.responses))
+    await stage.end()
+    assert stage.responses[0].interrupted
+
+
+async def test_a_response_was_heard_though_the_audio_is_off_when_the_notes_are_read() -> None:
+    stage = Stage()
+    stage.user("speaking", NOW)
+    stage.user("listening", NOW + 1.0)
+    handle = stage.generate("GR_1")
+    stage.usage("GR_1")
+    stage.message("GR_1", audio_at=NOW + 1.5)
+    stage.session.output.audio = None
+    stage.end_speech(handle)
+    await until(lambda: bool(stage.responses))
+    await stage.end()
+    assert stage.responses[0].time_to_first_audio_s == pytest.approx(0.5)
+
+
 @pytest.mark.usefixtures("soon")
 async def test_records_come_in_the_order_of_their_responses() -> None:
     stage = Stage()
@@ -374,14 +400,14 @@ async def test_a_handler_that_fails_is_told_once_in_each_session(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr(Recorder, "_find", fail)
+    monkeypatch.setattr(Journal, "_find", fail)
     for _ in range(2):
         stage = Stage()
         stage.usage("GR_1")
         stage.usage("GR_2")
         await stage.end()
     told = [entry.message for entry in caplog.records if entry.message.startswith("the metrics recorder failed")]
-    assert told == ["the metrics recorder failed in add; the call goes on"] * 2
+    assert told == ["the metrics recorder failed in used; the call goes on"] * 2
 
 
 async def test_a_session_without_responses_used_nothing() -> None:
@@ -440,7 +466,8 @@ async def _play(script: list[list[str]], order: Any) -> None:
     told: dict[str, set[int]] = {}
     left = {f"GR_{number}": list(moves) for number, moves in enumerate(script, 1)}
     patch = pytest.MonkeyPatch()
-    patch.setattr(recorder_module, "SETTLE_S", 0.001)
+    patch.setattr(journal, "SETTLE_S", 0.001)
+    patch.setattr(pipeline, "LOOK_S", 0.001)
     try:
         while left:
             request_id = order.choice(sorted(left))

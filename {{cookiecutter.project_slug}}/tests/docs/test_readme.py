@@ -10,8 +10,8 @@ import pytest
 
 from demo.agent_process import PROJECT
 from demo.scenario import names
+from realtime_metrics.journal import SETTLE_S
 from realtime_metrics.pricing import PriceList
-from realtime_metrics.recorder import SETTLE_S
 from realtime_metrics.records import (
     TOKEN_FIELDS,
     ConnectionRecord,
