@@ -11,7 +11,7 @@ It works in the pipeline's thread, note by note, in the order in which the recor
 import math
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from livekit.agents import AgentSession, ConversationItemAddedEvent, SpeechCreatedEvent, UserStateChangedEvent
@@ -42,7 +42,6 @@ class Journal:
 
     Args:
         settings: what the agent is, and its latency budget.
-        later: `Pipeline.later`.
         session_id: the job's id.
         room: the room's name.
     """
@@ -50,7 +49,6 @@ class Journal:
     def __init__(
         self,
         settings: Settings,
-        later: Callable[..., None],
         *,
         session_id: str,
         room: str,
@@ -64,12 +62,12 @@ class Journal:
             "voice": settings.voice,
         }
         self._budget_s = settings.metrics_latency_budget_s
-        self._later = later
         self._session: AgentSession[Any] | None = None
         self._started_at = time.time()
 
         self._taken: RealtimeModelMetrics | None = None
         self._open: deque[OpenResponse] = deque()
+        self._waiting: deque[tuple[float, OpenResponse]] = deque()
         self._recorded: OrderedDict[str, UsageBook] = OrderedDict()
         self._connections = 0
         self._go_aways_seen = 0
@@ -166,9 +164,10 @@ class Journal:
         self._open.append(response)
         return response
 
-    def generation_ended(self, _: object) -> Records:
+    def generation_ended(self, at: float) -> Records:
+        """`at` is a `time.monotonic()`."""
         if self._open:
-            self._settle_later(self._open[-1])
+            self._settle_later(self._open[-1], at)
         return NONE
 
     def user_state_changed(self, event: UserStateChangedEvent) -> Records:
@@ -215,16 +214,19 @@ class Journal:
         if response.metrics is not None and (response.message or response.spoken):
             response.ready = True
             return self._ready()
-        self._settle_later(response)
+        self._settle_later(response, time.monotonic())
         return ()
 
-    def _settle_later(self, response: OpenResponse) -> None:
-        self._later(SETTLE_S, self._expire, response)
+    def _settle_later(self, response: OpenResponse, since: float) -> None:
+        self._waiting.append((since + SETTLE_S, response))
 
-    def _expire(self, response: OpenResponse) -> Records:
-        if not response.ready and not self._still_to_be_heard(response):
-            response.ready = True
-        return self._ready()
+    def overdue(self) -> tuple[Records, float | None]:
+        """Records of the responses that have waited long enough, and when others will have (`time.monotonic()`)."""
+        now = time.monotonic()
+        while self._waiting and (self._waiting[0][1].ready or self._waiting[0][0] <= now):
+            _, response = self._waiting.popleft()
+            response.ready = response.ready or not self._still_to_be_heard(response)
+        return self._ready(), self._waiting[0][0] if self._waiting else None
 
     def _still_to_be_heard(self, response: OpenResponse) -> bool:
         """Whether the response plays or waits for its turn; its speech's end will settle it."""

@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from .logger import OwnFailures, logger
-from .pricing import Cost, PriceList
+from .pricing import Cost, PriceList, price_list
 from .records import TOKEN_FIELDS, ConnectionRecord, ResponseRecord, SessionRecord
 from .settings import Settings
 from .sinks import AnyRecord, Sink, make_sinks
@@ -26,7 +26,7 @@ from .sinks import AnyRecord, Sink, make_sinks
 CAPACITY = 10_000
 """Notes that wait for the thread at most; about an hour of a busy session, a few MB."""
 
-LOOK_S = 1.0
+LOOK_S = 2.0
 """So often the thread looks for notes that it was not woken for."""
 
 DRAIN_S = 5.0
@@ -35,8 +35,8 @@ DRAIN_S = 5.0
 Reading = Callable[..., Iterable[AnyRecord]]
 """Makes records of the facts in a note."""
 
-Note = tuple[float, Reading, tuple[Any, ...]]
-"""When it was taken (`time.monotonic()`), how it is to be read, and its facts."""
+Overdue = Callable[[], tuple[Iterable[AnyRecord], float | None]]
+"""Makes the records that wait for no further note, and says when others will not (`time.monotonic()`), if any."""
 
 
 class Pipeline:
@@ -51,11 +51,10 @@ class Pipeline:
     def __init__(self, sinks: dict[str, Sink], prices: PriceList, capacity: int = CAPACITY) -> None:
         self._outlets = [_Outlet(name, sink) for name, sink in sinks.items()]
         self._cashier = _Cashier(prices)
-        self._notes: deque[Note] = deque()
-        self._later: deque[Note] = deque()
+        self._overdue: Overdue = lambda: ((), None)
+        self._notes: deque[tuple[Reading, tuple[Any, ...]]] = deque()
         self._awake: SimpleQueue[None] = SimpleQueue()
         self._reading = threading.Lock()
-        self._taken_at = 0.0
         self._capacity = capacity
         self._dropped = 0
         self._failures = OwnFailures()
@@ -66,7 +65,7 @@ class Pipeline:
     @classmethod
     def from_settings(cls, settings: Settings) -> "Pipeline":
         """A pipeline to the sinks, and with the prices, that the settings name."""
-        return cls(make_sinks(settings), PriceList(settings.metrics_prices_path))
+        return cls(make_sinks(settings), price_list(settings.metrics_prices_path))
 
     def note(self, read: Reading, *facts: Any) -> None:
         """Hands a note over; where too many wait, the records of the oldest are dropped and counted.
@@ -74,7 +73,7 @@ class Pipeline:
         The thread reads it after the one that next wakes it, at the latest after `LOOK_S`: to wake a thread is what
         costs the loop most.
         """
-        self._notes.append((time.monotonic(), read, facts))
+        self._notes.append((read, facts))
         if len(self._notes) > self._capacity:
             self._drop_oldest()
 
@@ -83,14 +82,13 @@ class Pipeline:
         self.note(read, *facts)
         self._awake.put(None)
 
-    def later(self, delay_s: float, read: Reading, *facts: Any) -> None:
-        """For readings: another one, so long after the note that is being read was taken; the same delay always."""
-        self._later.append((self._taken_at + delay_s, read, facts))
+    def when_all_is_read(self, overdue: Overdue) -> None:
+        """Has the thread do this whenever it has read all notes, and when it said that something will be overdue."""
+        self._overdue = overdue
 
     def close(self, read: Reading, *facts: Any) -> None:
         """Lets the thread read what waits, then this note, and end. Returns at once."""
-        now = time.monotonic()
-        self._notes += ((now, read, facts), (now, self._end, ()))
+        self._notes += ((read, facts), (self._end, ()))
         self._awake.put(None)
 
     async def drained(self, timeout_s: float = DRAIN_S) -> None:
@@ -104,47 +102,52 @@ class Pipeline:
             )
 
     def _run(self) -> None:
+        overdue_at = None
         while not self._closed:
-            self._wait()
-            while (made := self._made()) is not None:
-                for record in made:
-                    self._write(self._priced(record))
+            self._wait(overdue_at)
+            while self._notes:
+                self._write(self._read_next())
+            overdue_at = self._write_overdue()
         for outlet in self._outlets:
             outlet.close()
 
-    def _wait(self) -> None:
-        until_due_s = self._later[0][0] - time.monotonic() if self._later else LOOK_S
+    def _wait(self, overdue_at: float | None) -> None:
+        longest_s = LOOK_S if overdue_at is None else min(LOOK_S, max(0.0, overdue_at - time.monotonic()))
         with contextlib.suppress(Empty):
-            self._awake.get(timeout=max(0.0, min(LOOK_S, until_due_s)))
+            self._awake.get(timeout=longest_s)
 
-    def _made(self) -> Sequence[AnyRecord] | None:
-        """Records of the next note, or of what is due; `None` where there is neither."""
+    def _read_next(self, *, more_than: int = 0) -> Sequence[AnyRecord]:
+        """The records of the oldest note, if so many wait: the loop may have taken it in between."""
         with self._reading:
-            if self._notes:
-                return self._read(*self._notes.popleft())
-            if self._later and self._later[0][0] <= time.monotonic():
-                return self._read(*self._later.popleft())
-            return None
+            if len(self._notes) <= more_than:
+                return ()
+            read, facts = self._notes.popleft()
+            try:
+                return tuple(read(*facts))
+            except Exception:
+                self._failures.log(getattr(read, "__name__", "a note"))
+                return ()
 
-    def _read(self, taken_at: float, read: Reading, facts: tuple[Any, ...]) -> Sequence[AnyRecord]:
-        self._taken_at = taken_at
+    def _write_overdue(self) -> float | None:
         try:
-            return tuple(read(*facts))
+            with self._reading:
+                records, next_at = self._overdue()
         except Exception:
-            self._failures.log(getattr(read, "__name__", "a note"))
-            return ()
+            self._failures.log("overdue")
+            return None
+        self._write(records)
+        return next_at
+
+    def _drop_oldest(self) -> None:
+        """Reads it in the thread's place, for the session's sums, while a sink holds the thread up."""
+        records = self._read_next(more_than=self._capacity)
+        if records and not self._dropped:
+            logger.error("metrics records come faster than the sinks take them: dropping what is over")
+        self._dropped += len(records)
 
     def _end(self) -> Sequence[AnyRecord]:
         self._closed = True
         return ()
-
-    def _drop_oldest(self) -> None:
-        """Reads it in the thread's place, for the session's sums, while a sink holds the thread up."""
-        with self._reading:
-            records = self._read(*self._notes.popleft()) if len(self._notes) > self._capacity else ()
-        if records and not self._dropped:
-            logger.error("metrics records come faster than the sinks take them: dropping what is over")
-        self._dropped += len(records)
 
     def _priced(self, record: AnyRecord) -> AnyRecord:
         if not isinstance(record, SessionRecord):
@@ -152,9 +155,11 @@ class Pipeline:
         counts = {outlet.name: {**outlet.counts, "dropped": self._dropped} for outlet in self._outlets}
         return self._cashier.totalled(replace(record, sinks=counts))
 
-    def _write(self, record: AnyRecord) -> None:
-        for outlet in self._outlets:
-            outlet.write(record)
+    def _write(self, records: Iterable[AnyRecord]) -> None:
+        for record in records:
+            priced = self._priced(record)
+            for outlet in self._outlets:
+                outlet.write(priced)
 
 
 class _Outlet:

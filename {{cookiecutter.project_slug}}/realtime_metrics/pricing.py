@@ -6,6 +6,7 @@ priced at the model's text price, and `cost_note` says how many. Cached tokens c
 one, else the full input price.
 """
 
+import functools
 import tomllib
 import warnings
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from genai_prices import Usage
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelPrice
 
+from .tariff import USAGE, Tariff
+
 Tokens = Mapping[str, int | None]
 
 PRICE_DATA = f"genai-prices {genai_prices.__version__}"
@@ -28,7 +31,15 @@ get_snapshot()  # reads the prices now, while the process starts: in a call it w
 GOOGLE = {"Gemini", "Vertex AI"}
 """Provider names of the Google plugin; both bill by Google's price list."""
 
-_CHARGED_DIRECTIONS = (("input", ("input", "tool_use")), ("output", ("output",)))
+_CHARGED = {
+    **{name: (name,) for name in USAGE},
+    **{name: (name, name.replace("input", "tool_use")) for name in USAGE if name.startswith("input")},
+    **{name: (name.replace("cache", "input_cached").replace("_read", ""),) for name in USAGE if "cache" in name},
+    "output_tokens": ("output_tokens", "thoughts_tokens"),
+}
+"""genai-prices' name of a count -> our counts that it sums up."""
+
+_PRICED_AS_TEXT = ("input_unknown_tokens", "tool_use_unknown_tokens", "output_unknown_tokens")
 
 
 class PriceFileError(ValueError):
@@ -53,6 +64,7 @@ class PriceList:
 
     def __init__(self, path: Path | None = None) -> None:
         self._own = {} if path is None else _read_prices(path)
+        self._tariffs: dict[int, tuple[ModelPrice, Tariff]] = {}
         self.source = PRICE_DATA if path is None else f"{path.name} over {PRICE_DATA}"
         """Where the prices come from."""
 
@@ -60,41 +72,40 @@ class PriceList:
         """What `tokens` cost, at the prices of the day `at`."""
         if tokens["total_tokens"] is None:
             return Cost(None, "no usage arrived")
-        usage = _usage(tokens)
+        usage = {name: sum(tokens[ours] or 0 for ours in charged) for name, charged in _CHARGED.items()}
         try:
-            if own := self._own.get(model):
-                usd = own.calc_price(usage)["total_price"]
-            else:
-                usd = genai_prices.calc_price(
-                    usage,
-                    model_ref=model,
-                    provider_id="google" if provider in GOOGLE else None,
-                    genai_request_timestamp=at,
-                ).total_price
+            usd = self._tariff(model, provider, at).usd(usage)
         except LookupError:
             return Cost(None, f"{self.source} has no price for model {model!r}")
         except ValueError as error:
             return Cost(None, f"the provider's counts contradict each other: {error}")
         return Cost(usd, note=_assumption(tokens))
 
+    def _tariff(self, model: str, provider: str, at: datetime) -> Tariff:
+        """Of the prices that are valid at that time.
 
-def _usage(tokens: Tokens) -> Usage:
-    counts: dict[str, int] = {}
-    for direction, groups in _CHARGED_DIRECTIONS:
-        for modality in ("audio", "image", "video"):
-            counts[f"{direction}_{modality}_tokens"] = sum(
-                tokens[f"{group}_{modality}_tokens"] or 0 for group in groups
-            )
-        counts[f"{direction}_tokens"] = sum(tokens[f"{group}_tokens"] or 0 for group in groups)
-    counts["output_tokens"] += tokens["thoughts_tokens"] or 0
-    counts["cache_read_tokens"] = tokens["input_cached_tokens"] or 0
-    for modality in ("audio", "image", "video"):
-        counts[f"cache_{modality}_read_tokens"] = tokens[f"input_cached_{modality}_tokens"] or 0
-    return Usage(**counts)
+        Raises:
+            LookupError: there are none.
+        """
+        price = self._own.get(model) or _library_price(model, provider, at)
+        if id(price) not in self._tariffs:
+            self._tariffs[id(price)] = price, Tariff(price)
+        return self._tariffs[id(price)][1]
+
+
+@functools.cache
+def price_list(path: Path | None) -> PriceList:
+    """The process's `PriceList`: read once, when the settings are checked, and not again when a call comes."""
+    return PriceList(path)
+
+
+def _library_price(model: str, provider: str, at: datetime) -> ModelPrice:
+    _, found = get_snapshot().find_provider_model(model, None, "google" if provider in GOOGLE else None, None)
+    return found.get_prices(at)
 
 
 def _assumption(tokens: Tokens) -> str | None:
-    unknown = sum(tokens[f"{group}_unknown_tokens"] or 0 for _, groups in _CHARGED_DIRECTIONS for group in groups)
+    unknown = sum(tokens[name] or 0 for name in _PRICED_AS_TEXT)
     return f"{unknown} tokens of unknown modality priced as text" if unknown else None
 
 

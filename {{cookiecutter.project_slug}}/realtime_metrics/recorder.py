@@ -77,7 +77,8 @@ class Recorder:
 
     def __init__(self, pipeline: Pipeline, settings: Settings, *, session_id: str, room: str) -> None:
         self._pipeline = pipeline
-        self._journal = Journal(settings, pipeline.later, session_id=session_id, room=room)
+        self._journal = Journal(settings, session_id=session_id, room=room)
+        pipeline.when_all_is_read(self._journal.overdue)
         self._speech_done = partial(pipeline.emit, self._journal.speech_done)
         self._failures = OwnFailures()
         self._session: AgentSession[Any] | None = None
@@ -114,8 +115,7 @@ class Recorder:
         if before is not None and before.go_aways and self._private.go_aways is not None:
             self._private.go_aways += before.go_aways
         realtime_session.on("generation_created", _listener(self._on_generation_created))
-        # Gemini's plugin emits `input_speech_stopped` when a generation ends
-        realtime_session.on("input_speech_stopped", self._noted(self._journal.generation_ended))
+        realtime_session.on("input_speech_stopped", _listener(self._on_generation_ended))
 
     def _noted(self, read: Reading) -> Callable[[Any], None]:
         """A listener to an event that says it all itself."""
@@ -153,6 +153,11 @@ class Recorder:
             plays = session.output.audio is not None and session.output.audio_enabled
         done = current is not None and current.done()
         self._pipeline.note(self._journal.generation_created, event, time.time(), current, done, plays)
+
+    @_out_of_the_call
+    def _on_generation_ended(self, _: object) -> None:
+        # Gemini's plugin emits `input_speech_stopped` when a generation ends
+        self._pipeline.note(self._journal.generation_ended, time.monotonic())
 
     @_out_of_the_call
     def _on_agent_state_changed(self, event: AgentStateChangedEvent) -> None:

@@ -19,7 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from .pricing import PriceFileError, PriceList
+from .pricing import PriceFileError, price_list
 from .sinks import SINKS, sink_type
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -162,7 +162,7 @@ def _unusable(settings: Settings) -> list[str]:
     found = [sink_type(name).problem(settings) for name in settings.metrics_sinks]
     if settings.metrics_prices_path is not None:
         try:
-            PriceList(settings.metrics_prices_path)
+            price_list(settings.metrics_prices_path)
         except PriceFileError as error:
             found.append(f"METRICS_PRICES_PATH={str(settings.metrics_prices_path)!r}: {error}")
     return [problem for problem in found if problem]

@@ -211,18 +211,20 @@ async def test_what_the_thread_is_not_woken_for_is_read_all_the_same(monkeypatch
     )
 
 
-async def test_what_is_to_be_read_later_is_read_at_its_time() -> None:
+async def test_what_is_overdue_is_written_at_its_time_though_no_note_comes() -> None:
     kept = KeptRecords()
     pipeline = pipeline_to(kept=kept)
+    due_at = time.monotonic() + 0.2
 
-    def put_off() -> list[AnyRecord]:
-        pipeline.later(0.2, note_of(response_record))
-        return []
+    def overdue() -> tuple[list[AnyRecord], float | None]:
+        return ([response_record()], None) if time.monotonic() >= due_at else ([], due_at)
 
-    began = time.monotonic()
-    pipeline.emit(put_off)
-    await until(lambda: bool(kept.records))
-    assert 0.2 <= time.monotonic() - began < 0.5
+    pipeline.when_all_is_read(overdue)
+    pipeline.emit(note_of(connection_record))
+    await until(lambda: len(kept.records) == 1)
+    assert time.monotonic() < due_at
+    await until(lambda: len(kept.records) == 2)
+    assert due_at <= time.monotonic() < due_at + 0.2
 
 
 async def test_the_end_waits_for_a_slow_sink_but_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:

@@ -242,15 +242,23 @@ async def test_a_response_whose_usage_never_comes_is_recorded_without_it() -> No
     assert session.usage_reason == "1 of 1 responses came without usage"
 
 
-async def test_a_response_waits_two_seconds_for_its_usage() -> None:
+@pytest.mark.parametrize("speech_ends", [True, False])
+async def test_a_response_waits_two_seconds_for_its_usage(speech_ends: bool) -> None:
     stage = Stage()
     handle = stage.generate("GR_1")
+    if not speech_ends:  # as that of a tool call, which goes on with the answer
+        handle.chat_items.append(llm.FunctionCall(call_id="1", name="look", arguments="{}"))
     stage.end_generation()
-    stage.end_speech(handle)
+    if speech_ends:
+        stage.end_speech(handle)
     await asyncio.sleep(SETTLE_S - 0.2)
     assert not stage.responses
     await until(lambda: bool(stage.responses), timeout_s=0.6)
     await stage.end()
+
+
+def test_the_thread_looks_often_enough_that_no_response_waits_longer() -> None:
+    assert pipeline.LOOK_S <= SETTLE_S
 
 
 @pytest.mark.usefixtures("soon")

@@ -22,7 +22,7 @@ _SESSION_BUCKETS_S = (10, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _SESSION_BUCKETS_USD = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # looked up many times a record: by identity
 class Figure:
     """A counter; with buckets, a histogram."""
 

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+# Every call of the system lets the audio's thread run, and waits for it to come back: so as few as can be, without
+# Python's file objects, which make twice as many.
+_APPENDING = os.O_APPEND | os.O_CREAT | os.O_RDWR | getattr(os, "O_BINARY", 0)
+
+
 class JsonlSink:
     """Appends to `METRICS_JSONL_PATH`.
 
@@ -26,6 +33,7 @@ class JsonlSink:
 
     def __init__(self, settings: "Settings") -> None:
         self._path = settings.metrics_jsonl_path
+        self._written: tuple[tuple[int, int], int] | None = None
 
     @staticmethod
     def problem(settings: "Settings") -> str | None:
@@ -41,28 +49,36 @@ class JsonlSink:
         return None
 
     def write(self, record: AnyRecord) -> None:
-        line = json.dumps(record.as_dict(), ensure_ascii=False, allow_nan=False) + "\n"
-        with self._path.open("a+b", buffering=0) as file:
-            portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE)
-            _append(file.fileno(), line.encode())
+        line = _JSON.encode(record.as_dict()) + "\n"
+        fd = os.open(self._path, _APPENDING, 0o666)
+        try:
+            portalocker.lock(fd, portalocker.LockFlags.EXCLUSIVE)
+            self._append(fd, line.encode())
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         """Nothing is held open between lines."""
 
-
-def _append(fd: int, line: bytes) -> None:
-    size = os.fstat(fd).st_size
-    if size and _last_byte(fd, size) != b"\n":
-        line = b"\n" + line
-    try:
-        while line:
-            line = line[os.write(fd, line) :]
-    except OSError:
-        _take_back(fd, size)
-        raise
+    def _append(self, fd: int, line: bytes) -> None:
+        status = os.fstat(fd)
+        file, size = (status.st_dev, status.st_ino), status.st_size
+        ours = self._written == (file, size)  # nobody has written since we did: it ends with our line
+        if size and not ours and _last_byte(fd, size) != b"\n":
+            line = b"\n" + line
+        self._written = file, size + len(line)
+        try:
+            while line:
+                line = line[os.write(fd, line) :]
+        except OSError:
+            self._written = None
+            _take_back(fd, size)
+            raise
 
 
 def _last_byte(fd: int, size: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(fd, 1, size - 1)
     os.lseek(fd, size - 1, os.SEEK_SET)
     return os.read(fd, 1)
 

@@ -39,13 +39,18 @@ class PrometheusSink:
     def write(self, record: AnyRecord) -> None:
         if isinstance(record, ConnectionRecord):
             for figure, labels in expected():
-                _metric(figure).labels(*origin(record), *labels)
+                _series(figure, origin(record) + labels)
         for figure, value, labels in measurements(record):
-            metric = _metric(figure).labels(*origin(record), *labels)
-            metric.observe(value) if figure.buckets else metric.inc(value)
+            series = _series(figure, origin(record) + labels)
+            series.observe(value) if figure.buckets else series.inc(value)
 
     def close(self) -> None:
         """The figures stay: they are the server's."""
+
+
+@functools.cache
+def _series(figure: Figure, labels: tuple[str, ...]) -> Any:
+    return _metric(figure).labels(*labels)
 
 
 @functools.cache
