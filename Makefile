@@ -31,7 +31,7 @@ demo: project ## Render a project and run its demo: a whole call, offline
 test: project ## Run every test: the rendered project's, then this repository's (at most 8 minutes)
 	cd $(PROJECT) && $(CURDIR)/$(UV) sync
 	@# Most of a call is waiting, so two share the cores; what holds figures against clocks runs alone.
-	cd $(PROJECT) && $(CURDIR)/$(UV) run pytest -m "not timing" --numprocesses=2 --dist=loadgroup
+	cd $(PROJECT) && $(CURDIR)/$(UV) run pytest -m "not timing" --numprocesses=2 --dist=loadfile
 	cd $(PROJECT) && $(CURDIR)/$(UV) run pytest -m timing
 	$(UV) run pytest
 

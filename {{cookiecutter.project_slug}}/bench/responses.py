@@ -19,7 +19,6 @@ from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
 
 from realtime_metrics.pipeline import Pipeline
-from realtime_metrics.pricing import PriceList
 from realtime_metrics.settings import Settings
 from realtime_metrics.sinks import AnyRecord, make_sinks
 from tests.fakes.call import until
@@ -68,7 +67,7 @@ class ProjectReporting:
     def __init__(self, settings: Settings) -> None:
         self._written = Written()
         self._emitted = 0
-        self._pipeline = Pipeline({**make_sinks(settings), "written": self._written}, PriceList())
+        self._pipeline = Pipeline({**make_sinks(settings), "written": self._written})
         self._stage = Stage(settings, self._pipeline)
 
     def response(self) -> list[Step]:

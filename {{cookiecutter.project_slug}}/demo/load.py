@@ -65,6 +65,8 @@ class Seen:
     failed: int = 0
     dropped: int = 0
     expected_responses: int = 0
+    asked_for: int = 0
+    """Of the responses, those after the greetings, while the time was taken."""
     delays_s: list[float] = field(default_factory=list)
     """How late the event loop was, each time it was asked."""
     rss_per_session: float = 0.0
@@ -185,7 +187,7 @@ class _Load:
     def __init__(self, sessions: int, turns: int, console: Console) -> None:
         self._turns = turns
         self._console = console
-        self._seen = Seen(sessions, 0, expected_responses=sessions * (turns + 1))
+        self._seen = Seen(sessions, 0, expected_responses=sessions * (turns + 1), asked_for=sessions * turns)
         self._done = 0
         self._recorders: list[Recorder] = []
 
@@ -203,16 +205,17 @@ class _Load:
             late = asyncio.create_task(self._ask_loop())
             async with contextlib.AsyncExitStack() as stack:
                 calls = [await stack.enter_async_context(self._call(number)) for number in range(seen.sessions)]
-                started_at, cpu_s, metrics_s = time.monotonic(), time.process_time(), clock.loop_s
+                started_at, cpu_s = time.monotonic(), time.process_time()
+                loop_s, threads_s = clock.loop_s, clock.threads_s
                 watching = asyncio.create_task(self._watch(progress, started_at))
                 await asyncio.gather(*map(self._talk, calls))
                 seen.rss_per_session = (psutil.Process().memory_info().rss - before) / seen.sessions
                 seen.took_s = time.monotonic() - started_at
                 seen.cpu_s = time.process_time() - cpu_s
-                seen.metrics_loop_s = clock.loop_s - metrics_s
+                seen.metrics_loop_s = clock.loop_s - loop_s
+                seen.metrics_threads_s = clock.threads_s - threads_s
                 late.cancel()
                 watching.cancel()
-        seen.metrics_threads_s = clock.threads_s
         return seen
 
     @contextlib.asynccontextmanager
@@ -278,22 +281,27 @@ class _Clock:
         from realtime_metrics.recorder import Recorder
 
         self.loop_s = 0.0
-        self.threads_s = 0.0
+        self._of_thread_s: dict[int, float] = {}
         self._inside = False
         clock = self
 
         class TimedPipeline(Pipeline):
             note, emit = self._timed(Pipeline.note), self._timed(Pipeline.emit)
 
-            def _run(self) -> None:
-                super()._run()
-                clock.threads_s += time.thread_time()
+            def _write_overdue(self) -> float | None:  # the last that the thread does before it waits
+                next_at = super()._write_overdue()
+                clock._of_thread_s[id(self)] = time.thread_time()
+                return next_at
 
         names = [name for name in vars(Recorder) if name.startswith("_on_") or name in ("add", "close")]
         self.pipeline = TimedPipeline
         self.recorder = type(
             "TimedRecorder", (Recorder,), {name: self._timed(getattr(Recorder, name)) for name in names}
         )
+
+    @property
+    def threads_s(self) -> float:
+        return sum(self._of_thread_s.values())
 
     def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
@@ -348,7 +356,6 @@ def _table(seen: Seen) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     delays_ms = [delay_s * 1000 for delay_s in sorted(seen.delays_s)]
-    records = sum(seen.records.values()) / max(1, len(seen.records))
     rows = {
         "Sessions at once": f"{seen.sessions}",
         "Responses": f"{seen.responses:,} of {seen.expected_responses:,}",
@@ -360,7 +367,7 @@ def _table(seen: Seen) -> Table:
         "… in realtime_metrics": f"{seen.metrics_s:.2f} s, {seen.metrics_s / seen.cpu_s:.1%} of it "
         f"({seen.metrics_loop_s:.2f} s on the loop, {seen.metrics_threads_s:.2f} s in threads); "
         f"goal: at most {GOAL_CPU_SHARE:.0%}",
-        "… per record": f"{seen.metrics_s / max(1, records) * 1e6:.0f} µs, all sinks together",
+        "… per record": f"{seen.metrics_s / max(1, seen.asked_for) * 1e6:.0f} µs, all sinks together",
         "Memory per session": f"{seen.rss_per_session / 1e6:.1f} MB of the process, "
         f"{seen.held[-1][1] / seen.sessions / 1e3:.1f} kB of it in realtime_metrics",
         "Memory's slope": f"{seen.slope / 1e3:+.2f} kB a minute and session in realtime_metrics; goal: flat",

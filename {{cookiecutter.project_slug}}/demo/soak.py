@@ -78,14 +78,13 @@ def run(records: int, console: Console) -> int:
 
 def _soak(records: int, jsonl: Path, console: Console) -> int:
     from realtime_metrics.pipeline import Pipeline
-    from realtime_metrics.pricing import PriceList
     from realtime_metrics.settings import load_settings
     from realtime_metrics.sinks import make_sinks
 
     settings = load_settings()
     settings.server_options()  # the Prometheus values live in files, as in an agent server
     sinks = {name: _Timed(sink) for name, sink in make_sinks(settings).items()}
-    pipeline = Pipeline(dict(sinks), PriceList())
+    pipeline = Pipeline(dict(sinks))
     response, lines, rss_mb = _response(), 0, []
     began_s = time.monotonic()
     for emitted in range(1, records + 1):
@@ -126,7 +125,7 @@ def _floor_s(response: "ResponseRecord") -> float:
 
 
 def _table(records: int, took_s: float, sinks: dict[str, _Timed], floor_s: float, rss_mb: list[float]) -> Table:
-    table = Table(title=f"{records:,} records in {took_s:.0f} s, priced, through all sinks", title_justify="left")
+    table = Table(title=f"{records:,} records in {took_s:.0f} s, through all sinks", title_justify="left")
     for column in ("Sink", "µs per record", "records per second", "of the floor"):
         table.add_column(column, justify="left" if column == "Sink" else "right")
     rows = {"floor: serialise only": floor_s} | {name: sink.cpu_s / sink.records for name, sink in sinks.items()}
@@ -169,6 +168,7 @@ def _response() -> "ResponseRecord":
         tokens_per_second=37.5,
         usage_messages=1,
         interrupted=False,
+        cost_usd=0.00188,
         **dict.fromkeys(TOKEN_FIELDS, 0) | spoken | totals,
     )
 

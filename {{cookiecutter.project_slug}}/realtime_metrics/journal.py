@@ -20,7 +20,9 @@ from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
 
 from . import errors
+from .cashier import Cashier
 from .logger import logger
+from .pricing import price_list
 from .records import ConnectionRecord, ResponseRecord, SessionRecord, utc_iso
 from .response import OpenResponse
 from .settings import Settings
@@ -41,7 +43,7 @@ class Journal:
     """One session's. Each public method reads a note and returns the records that it completes.
 
     Args:
-        settings: what the agent is, and its latency budget.
+        settings: what the agent is, its latency budget, and its own prices.
         session_id: the job's id.
         room: the room's name.
     """
@@ -78,6 +80,7 @@ class Journal:
         self._answered_at = 0.0
 
         self._totals = Totals()
+        self._cashier = Cashier(price_list(settings.metrics_prices_path))
 
     def watch(self, session: AgentSession[Any]) -> Records:
         self._session = session
@@ -245,8 +248,15 @@ class Journal:
 
     def _recorded_now(self, response: OpenResponse) -> ResponseRecord:
         speech_end, why_not = self._answered_speech(response)
-        origin = {**self._origin, "timestamp": utc_iso(response.created_at)}
-        record = response.record(speech_end, why_not, self._budget_s, **origin)
+        cost = self._cashier.price(
+            response.tokens,
+            self._origin["model"],
+            self._origin["provider"],
+            response.created_at,
+            response.usage_reason,
+        )
+        others = {**self._origin, "timestamp": utc_iso(response.created_at), **cost}
+        record = response.record(speech_end, why_not, self._budget_s, **others)
         if response.first_audio_at is not None:
             self._answered_at = response.first_audio_at
         self._recorded[response.request_id] = response.book
@@ -303,5 +313,6 @@ class Journal:
             go_aways=go_aways,
             context_compression=context_compression,
             **self._totals.as_fields(),
+            **self._cashier.as_fields(self._totals.unbooked_total_tokens),
         )
         return (*responses, session)

@@ -1,5 +1,5 @@
-"""Notes -> records -> sinks, off the audio loop: one thread a session reads the notes and hands the records, priced, to
-every sink.
+"""Notes -> records -> sinks, off the audio loop: one thread a session reads the notes and hands the records to every
+sink.
 
 `note` and `emit` never block and never raise. A sink that fails costs no other sink a record; failures and drops are
 counted in the session record and said once in the log.
@@ -12,14 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
-from decimal import Decimal
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from .logger import OwnFailures, logger
-from .pricing import Cost, PriceList, price_list
-from .records import TOKEN_FIELDS, ConnectionRecord, ResponseRecord, SessionRecord
+from .records import SessionRecord
 from .settings import Settings
 from .sinks import AnyRecord, Sink, make_sinks
 
@@ -44,13 +41,11 @@ class Pipeline:
 
     Args:
         sinks: name -> sink; each gets every record, in order.
-        prices: what tokens cost.
         capacity: how many notes may wait.
     """
 
-    def __init__(self, sinks: dict[str, Sink], prices: PriceList, capacity: int = CAPACITY) -> None:
+    def __init__(self, sinks: dict[str, Sink], capacity: int = CAPACITY) -> None:
         self._outlets = [_Outlet(name, sink) for name, sink in sinks.items()]
-        self._cashier = _Cashier(prices)
         self._overdue: Overdue = lambda: ((), None)
         self._notes: deque[tuple[Reading, tuple[Any, ...]]] = deque()
         self._awake: SimpleQueue[None] = SimpleQueue()
@@ -64,8 +59,8 @@ class Pipeline:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Pipeline":
-        """A pipeline to the sinks, and with the prices, that the settings name."""
-        return cls(make_sinks(settings), price_list(settings.metrics_prices_path))
+        """A pipeline to the sinks that the settings name."""
+        return cls(make_sinks(settings))
 
     def note(self, read: Reading, *facts: Any) -> None:
         """Hands a note over; where too many wait, the records of the oldest are dropped and counted.
@@ -149,17 +144,16 @@ class Pipeline:
         self._closed = True
         return ()
 
-    def _priced(self, record: AnyRecord) -> AnyRecord:
-        if not isinstance(record, SessionRecord):
-            return self._cashier.priced(record)
-        counts = {outlet.name: {**outlet.counts, "dropped": self._dropped} for outlet in self._outlets}
-        return self._cashier.totalled(replace(record, sinks=counts))
-
     def _write(self, records: Iterable[AnyRecord]) -> None:
         for record in records:
-            priced = self._priced(record)
+            told = self._with_counts(record) if isinstance(record, SessionRecord) else record
             for outlet in self._outlets:
-                outlet.write(priced)
+                outlet.write(told)
+
+    def _with_counts(self, record: SessionRecord) -> SessionRecord:
+        return replace(
+            record, sinks={outlet.name: {**outlet.counts, "dropped": self._dropped} for outlet in self._outlets}
+        )
 
 
 class _Outlet:
@@ -189,52 +183,3 @@ class _Outlet:
                 )
             return False
         return True
-
-
-class _Cashier:
-    """Prices responses and keeps the session's sum."""
-
-    def __init__(self, prices: PriceList) -> None:
-        self._prices = prices
-        self._sum = Decimal(0)
-        self._unpriced: list[str] = []
-        self._notes = 0
-        self._responses = 0
-        self._price_date: str | None = None
-
-    def priced(self, record: ConnectionRecord | ResponseRecord) -> AnyRecord:
-        if not isinstance(record, ResponseRecord):
-            return record
-        self._responses += 1
-        at = datetime.fromisoformat(record.timestamp)
-        tokens = {name: getattr(record, name) for name in TOKEN_FIELDS}
-        try:
-            cost = self._prices.cost(tokens, record.model, record.provider, at)
-        except Exception as error:  # a record is worth more than its price
-            cost = Cost(None, f"pricing failed: {type(error).__name__}: {error}")
-        self._price_date = at.date().isoformat()
-        if cost.usd is None:
-            reason = record.usage_reason or cost.reason if record.total_tokens is None else cost.reason
-            self._unpriced.append(reason or "unknown")
-            return replace(record, cost_reason=reason)
-        self._sum += cost.usd
-        self._notes += cost.note is not None
-        return replace(record, cost_usd=float(cost.usd), cost_note=cost.note)
-
-    def totalled(self, record: SessionRecord) -> SessionRecord:
-        record = replace(record, price_data=self._prices.source, price_date=self._price_date)
-        if self._unpriced and len(self._unpriced) == self._responses:
-            return replace(record, cost_reason=self._unpriced[-1])
-        return replace(record, cost_usd=float(self._sum), cost_note=self._note(record))
-
-    def _note(self, record: SessionRecord) -> str | None:
-        notes = []
-        if (dropped := record.responses - self._responses) > 0:
-            notes.append(f"leaves out {dropped} responses that were dropped")
-        if self._unpriced:
-            notes.append(f"leaves out {len(self._unpriced)} of {self._responses} responses: {self._unpriced[-1]}")
-        if unbooked := record.unbooked_total_tokens:
-            notes.append(f"leaves out {unbooked} tokens that arrived after their response was recorded")
-        if self._notes:
-            notes.append(f"in {self._notes} responses, tokens of unknown modality are priced as text")
-        return "; ".join(notes) or None

@@ -5,6 +5,8 @@ Units are in the names. `None` means unknown, and the field's `…_reason` says 
 No record holds what anybody said.
 """
 
+import functools
+import operator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -45,7 +47,13 @@ class Record:
     def as_dict(self) -> dict[str, Any]:
         """The record as plain data, in the order of its fields."""
         # all fields are plain already: `dataclasses.asdict` would copy each, at ten times the cost
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values = _values_of(type(self))(self)  # type: ignore[arg-type]  # mypy mistakes the class for its instance
+        return dict(zip(self.__dataclass_fields__, values, strict=True))
+
+
+@functools.cache
+def _values_of(kind: Any) -> "operator.attrgetter[tuple[Any, ...]]":
+    return operator.attrgetter(*kind.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,9 +216,8 @@ class SessionRecord(CountedRecord):
     """From the session's start to its end."""
     end_reason: str
     """The framework's reason for the close, or the kind of the error that ended the session."""
-    price_data: str | None = None
-    """Where the prices come from: package and version, and the team's own file, if any.
-    `None` where the record has not been priced yet."""
+    price_data: str
+    """Where the prices come from: package and version, and the team's own file, if any."""
     price_date: str | None = None
     """The day whose prices were taken from `price_data`; `None` where there was no response to price."""
     sinks: dict[str, dict[str, int]] = field(default_factory=dict)

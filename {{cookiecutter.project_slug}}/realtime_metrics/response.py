@@ -44,6 +44,11 @@ class OpenResponse:
     ready: bool = False
 
     @property
+    def tokens(self) -> dict[str, Any]:
+        """All counts of `records.TOKEN_FIELDS`."""
+        return self.book.total() or NO_TOKENS
+
+    @property
     def called_tool(self) -> bool:
         items = self.handle.chat_items if self.handle else []
         return any(item.type == "function_call" for item in items)
@@ -83,7 +88,7 @@ class OpenResponse:
         self.message_interrupted = self.message_interrupted or message.interrupted
 
     def record(
-        self, user_speech_end: float | None, why_no_speech_end: str, budget_s: float | None, **origin: Any
+        self, user_speech_end: float | None, why_no_speech_end: str, budget_s: float | None, **others: Any
     ) -> ResponseRecord:
         """The record of all that is known now.
 
@@ -91,7 +96,7 @@ class OpenResponse:
             user_speech_end: end of the speech that this response answers, if it answers one that was heard.
             why_no_speech_end: why that is unknown.
             budget_s: the longest wait that is within budget.
-            origin: the fields of `records.Record` that are the session's.
+            others: the fields of the record that are the session's, and those of the cost.
         """
         metrics = self.metrics
         ttft = metrics.ttft if metrics and metrics.ttft >= 0 else None
@@ -102,10 +107,9 @@ class OpenResponse:
         else:
             waited_from, waiting_since = None if ttft is None else "model", None
         duration_s, duration_reason = self._duration(ttft)
-        counts: dict[str, Any] = dict(self.book.total() or NO_TOKENS)
-        output_tokens = counts["output_tokens"]
+        output_tokens = self.tokens["output_tokens"]
         return ResponseRecord(
-            **origin,
+            **others,
             turn=self.turn,
             request_id=self.request_id,
             label=metrics.label if metrics else "",
@@ -120,10 +124,10 @@ class OpenResponse:
             framework_duration_s=metrics.duration if metrics else None,
             tokens_per_second=output_tokens / duration_s if output_tokens is not None and duration_s else None,
             usage_messages=self.book.messages,
-            usage_reason=self._usage_reason(),
+            usage_reason=self.usage_reason,
             interrupted=self.interrupted,
             connection_lost=self.connection_lost,
-            **counts,
+            **self.tokens,
         )
 
     def _wait(self, user_speech_end: float | None) -> tuple[FirstAudioFrom | None, float | None]:
@@ -151,7 +155,7 @@ class OpenResponse:
 
     def _duration(self, ttft: float | None) -> tuple[float | None, str | None]:
         if self.metrics is None:
-            return None, self._usage_reason()
+            return None, self.usage_reason
         if ttft is not None:
             return self.metrics.duration - ttft, None
         if self.first_audio_at is None:
@@ -178,7 +182,9 @@ class OpenResponse:
             return "interrupted before any audio was played"
         return "no audio: the response was text only" if self.message else "no audio was played"
 
-    def _usage_reason(self) -> str | None:
+    @property
+    def usage_reason(self) -> str | None:
+        """Why counts are missing; `None` where they are not."""
         if self.usage_problem is not None:
             return self.usage_problem
         if self.book.messages == 0:

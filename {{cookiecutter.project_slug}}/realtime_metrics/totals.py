@@ -17,7 +17,7 @@ class Totals:
     def __init__(self) -> None:
         self.over_budget = 0
         self._connections = 0
-        self._unbooked_total_tokens = 0
+        self.unbooked_total_tokens = 0
         self._reconnects = 0
         self._resumptions: int | None = 0
         self._responses = 0
@@ -64,7 +64,7 @@ class Totals:
         except MalformedUsageError:
             self.error("malformed_usage")
             return
-        self._unbooked_total_tokens += ((book.total() or {}).get("total_tokens") or 0) - before
+        self.unbooked_total_tokens += ((book.total() or {}).get("total_tokens") or 0) - before
 
     def error(self, kind: str) -> int:
         """Counts a failure; how many of its kind there were."""
@@ -84,7 +84,7 @@ class Totals:
             "without_usage": self._without_usage,
             "context_compressions_seen": self._compressions_seen,
             "errors": dict(self._errors),
-            "unbooked_total_tokens": self._unbooked_total_tokens,
+            "unbooked_total_tokens": self.unbooked_total_tokens,
             "time_to_first_audio_p50_s": _percentile(waits_s, 0.50),
             "time_to_first_audio_p95_s": _percentile(waits_s, 0.95),
             "time_to_first_audio_max_s": waits_s[-1] if waits_s else None,

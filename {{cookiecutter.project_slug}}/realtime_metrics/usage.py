@@ -4,7 +4,7 @@ A response's usage can come once, as repeats, or as growing snapshots, and in mo
 keep. Counts are plain dictionaries with the names of `records.TOKEN_FIELDS`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from livekit.agents.metrics import RealtimeModelMetrics
@@ -31,6 +31,10 @@ _RAW_DETAILS = {
     "output": "response_tokens_details",
     "tool_use": "tool_use_prompt_tokens_details",
 }
+_OF = {
+    group: {modality: f"{group}_{modality}_tokens" for modality in (*MODALITIES, "unknown")} for group in _RAW_DETAILS
+}
+"""Group -> modality -> the name of its count."""
 
 
 class MalformedUsageError(ValueError):
@@ -59,10 +63,10 @@ def from_raw(usage: Any) -> Tokens:
         details: Iterable[Any] = getattr(usage, attribute, None) or ()
         for detail in details:
             modality = str(getattr(detail.modality, "value", detail.modality)).lower()
-            field = f"{group}_{modality}_tokens" if modality in MODALITIES else f"{group}_unknown_tokens"
+            field = _OF[group].get(modality, _OF[group]["unknown"])
             tokens[field] = (tokens[field] or 0) + _count(attribute, detail.token_count)
     # cached content can come with details only
-    tokens["input_cached_tokens"] = tokens["input_cached_tokens"] or _named(tokens, "input_cached")
+    tokens["input_cached_tokens"] = tokens["input_cached_tokens"] or _sum(tokens, _OF["input_cached"].values())
     for group in _RAW_DETAILS:
         _set_remainder(tokens, group)
     return tokens
@@ -92,9 +96,12 @@ def from_metrics(metrics: RealtimeModelMetrics) -> Tokens:
     return tokens
 
 
-def add(first: Mapping[str, int | None], second: Mapping[str, int | None]) -> Tokens:
-    """Field by field; a count that only one side knows is that side's."""
-    return {name: _plus(first.get(name), second.get(name)) for name in TOKEN_FIELDS}
+def add(sums: Tokens, tokens: Tokens) -> Tokens:
+    """`tokens`, and what `sums` knows of each; a count that only one side knows is that side's."""
+    return {
+        name: count if (known := sums.get(name)) is None else known if count is None else known + count
+        for name, count in tokens.items()
+    }
 
 
 class UsageBook:
@@ -133,25 +140,18 @@ def _count(name: str, value: int | None) -> int:
     return value or 0
 
 
-def _named(tokens: Tokens, group: str) -> int:
-    names = (*MODALITIES, "unknown")
-    return sum(tokens[f"{group}_{modality}_tokens"] or 0 for modality in names)
+def _sum(tokens: Tokens, names: Iterable[str]) -> int:
+    return sum(tokens[name] or 0 for name in names)
 
 
 def _set_remainder(tokens: Tokens, group: str) -> None:
     """What the details leave of the total has no known modality."""
-    total = tokens[f"{group}_tokens"] or 0
-    known = sum(tokens[f"{group}_{modality}_tokens"] or 0 for modality in MODALITIES)
-    tokens[f"{group}_unknown_tokens"] = max(total - known, 0)
+    unknown = _OF[group]["unknown"]
+    tokens[unknown] = 0
+    tokens[unknown] = max((tokens[f"{group}_tokens"] or 0) - _sum(tokens, _OF[group].values()), 0)
 
 
 def _grew(before: Tokens, after: Tokens) -> bool:
     # the unknown part is a remainder: it shrinks when a later snapshot brings details
     names = (name for name in TOKEN_FIELDS if "unknown" not in name)
     return all((after[name] or 0) >= (before[name] or 0) for name in names)
-
-
-def _plus(first: int | None, second: int | None) -> int | None:
-    if first is None or second is None:
-        return first if second is None else second
-    return first + second

@@ -11,7 +11,6 @@ from livekit.agents.testing import fake_job_context
 
 from realtime_metrics.ending import end_job_on_failure
 from realtime_metrics.pipeline import Pipeline
-from realtime_metrics.pricing import PriceList
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.settings import Settings
 
@@ -23,7 +22,7 @@ def job() -> Iterator[tuple[JobContext, AgentSession[None], list[str]]]:
     with fake_job_context() as context:
         context._on_shutdown = shutdowns.append
         session: AgentSession[None] = AgentSession(vad=None)
-        recorder = Recorder(Pipeline({}, PriceList()), Settings(), session_id="AJ_1", room="kitchen")
+        recorder = Recorder(Pipeline({}), Settings(), session_id="AJ_1", room="kitchen")
         end_job_on_failure(context, session, recorder)
         yield context, session, shutdowns
 

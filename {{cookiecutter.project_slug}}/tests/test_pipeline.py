@@ -1,24 +1,19 @@
-"""Records reach every sink, priced and in order; and the loop never waits for them."""
+"""Records reach every sink, in order; and the loop never waits for them."""
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from realtime_metrics import pipeline as pipeline_module
 from realtime_metrics.pipeline import Pipeline, Reading
-from realtime_metrics.pricing import Cost, PriceList
 from realtime_metrics.records import ResponseRecord, SessionRecord
 from realtime_metrics.sinks import AnyRecord, Sink
 from tests.fakes.call import KeptRecords, until
 from tests.fakes.samples import connection_record, response_record, session_record
-
-COST_USD = 100 * 3e-6 + 40 * 0.5e-6 + 60 * 12e-6 + 5 * 2e-6
-"""Of a sample response, at the prices of its model."""
 
 
 class HeldSink(KeptRecords):
@@ -47,8 +42,8 @@ class RaisingSink(KeptRecords):
         super().write(record)
 
 
-def pipeline_to(*, capacity: int = 100, prices: PriceList | None = None, **sinks: Sink) -> Pipeline:
-    return Pipeline(dict(sinks), prices or PriceList(), capacity)
+def pipeline_to(*, capacity: int = 100, **sinks: Sink) -> Pipeline:
+    return Pipeline(dict(sinks), capacity)
 
 
 def note_of(make: Callable[..., AnyRecord], **changes: Any) -> Reading:
@@ -73,67 +68,6 @@ async def test_every_sink_gets_every_record_in_order_and_the_session_last() -> N
     assert [record.turn for record in first.records if isinstance(record, ResponseRecord)] == [1, 2, 3]
     assert first.closed
     assert second.closed
-
-
-async def test_responses_and_the_session_are_priced_on_the_way() -> None:
-    kept = KeptRecords()
-    pipeline = pipeline_to(kept=kept)
-    pipeline.emit(note_of(response_record))
-    pipeline.emit(note_of(response_record))
-    pipeline.close(note_of(session_record))
-    await pipeline.drained()
-    first, _, session = kept.records
-    assert isinstance(first, ResponseRecord)
-    assert isinstance(session, SessionRecord)
-    assert first.cost_usd == pytest.approx(COST_USD)
-    assert session.cost_usd == pytest.approx(2 * COST_USD)
-    assert session.price_data == PriceList().source
-    assert session.price_date == "2026-11-23"
-
-
-async def test_a_session_of_which_a_part_has_no_price_says_what_its_cost_leaves_out() -> None:
-    kept = KeptRecords()
-    pipeline = pipeline_to(kept=kept)
-    pipeline.emit(note_of(response_record))
-    pipeline.emit(note_of(response_record, model="gemini-of-tomorrow"))
-    pipeline.close(note_of(session_record, unbooked_total_tokens=7))
-    await pipeline.drained()
-    session = kept.records[-1]
-    assert isinstance(session, SessionRecord)
-    assert session.cost_usd == pytest.approx(COST_USD)
-    assert session.cost_note is not None
-    assert "leaves out 1 of 2 responses" in session.cost_note
-    assert "leaves out 7 tokens that arrived after" in session.cost_note
-
-
-async def test_a_session_of_which_nothing_has_a_price_costs_nobody_knows_what() -> None:
-    kept = KeptRecords()
-    pipeline = pipeline_to(kept=kept)
-    pipeline.emit(note_of(response_record, model="gemini-of-tomorrow"))
-    pipeline.close(note_of(session_record))
-    await pipeline.drained()
-    session = kept.records[-1]
-    assert isinstance(session, SessionRecord)
-    assert session.cost_usd is None
-    assert session.cost_reason is not None
-    assert "has no price for model 'gemini-of-tomorrow'" in session.cost_reason
-
-
-class BrokenPrices(PriceList):
-    def cost(self, tokens: Mapping[str, int | None], model: str, provider: str, at: datetime) -> Cost:
-        raise RuntimeError("no market today")
-
-
-async def test_prices_that_fail_cost_no_record() -> None:
-    kept = KeptRecords()
-    pipeline = pipeline_to(kept=kept, prices=BrokenPrices())
-    pipeline.emit(note_of(response_record))
-    pipeline.close(note_of(session_record))
-    await pipeline.drained()
-    assert [record.kind for record in kept.records] == ["response", "session"]
-    record = kept.records[0]
-    assert isinstance(record, ResponseRecord)
-    assert (record.cost_usd, record.cost_reason) == (None, "pricing failed: RuntimeError: no market today")
 
 
 async def test_a_record_that_cannot_be_made_costs_no_other_record(caplog: pytest.LogCaptureFixture) -> None:
@@ -187,11 +121,10 @@ async def test_what_is_more_than_fits_is_dropped_and_counted_and_said_once(caplo
     for turn in range(1, 15):
         pipeline.emit(note_of(response_record, turn=turn))
     held.let_go.set()
-    pipeline.close(note_of(session_record, responses=15))
+    pipeline.close(note_of(session_record))
     await pipeline.drained()
     session = held.records[-1]
     assert isinstance(session, SessionRecord)
-    assert session.cost_note == "leaves out 4 responses that were dropped"
     assert session.sinks == {"held": {"written": 11, "failed": 0, "dropped": 4}}
     told = [entry.message for entry in caplog.records]
     assert told == ["metrics records come faster than the sinks take them: dropping what is over"]

@@ -3,14 +3,31 @@
 import contextlib
 import json
 import os
+import sys
 from typing import TYPE_CHECKING
-
-import portalocker
 
 from . import AnyRecord
 
 if TYPE_CHECKING:
     from ..settings import Settings
+
+if sys.platform == "win32":
+    import portalocker
+
+    def _lock(fd: int) -> None:
+        portalocker.lock(fd, portalocker.LockFlags.EXCLUSIVE)
+
+    def _byte_at(fd: int, position: int) -> bytes:
+        os.lseek(fd, position, os.SEEK_SET)
+        return os.read(fd, 1)
+else:
+    import fcntl
+
+    def _lock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+
+    def _byte_at(fd: int, position: int) -> bytes:
+        return os.pread(fd, 1, position)
 
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
@@ -23,9 +40,9 @@ _APPENDING = os.O_APPEND | os.O_CREAT | os.O_RDWR | getattr(os, "O_BINARY", 0)
 class JsonlSink:
     """Appends to `METRICS_JSONL_PATH`.
 
-    The file is opened for every line, so one that was rotated away is made anew, and locked meanwhile (portalocker: one
-    way for POSIX and Windows), so agents do not mix their lines. A line is written whole or taken back; what a killed
-    process left half-written is closed off before the next line. A line reaches the system before `write` returns.
+    The file is opened for every line, so one that was rotated away is made anew, and locked meanwhile, so agents do not
+    mix their lines. A line is written whole or taken back; what a killed process left half-written is closed off before
+    the next line. A line reaches the system before `write` returns.
 
     Raises:
         OSError: from `write`: the file cannot be opened or the disk is full.
@@ -52,7 +69,7 @@ class JsonlSink:
         line = _JSON.encode(record.as_dict()) + "\n"
         fd = os.open(self._path, _APPENDING, 0o666)
         try:
-            portalocker.lock(fd, portalocker.LockFlags.EXCLUSIVE)
+            _lock(fd)
             self._append(fd, line.encode())
         finally:
             os.close(fd)
@@ -64,7 +81,7 @@ class JsonlSink:
         status = os.fstat(fd)
         file, size = (status.st_dev, status.st_ino), status.st_size
         ours = self._written == (file, size)  # nobody has written since we did: it ends with our line
-        if size and not ours and _last_byte(fd, size) != b"\n":
+        if size and not ours and _byte_at(fd, size - 1) != b"\n":
             line = b"\n" + line
         self._written = file, size + len(line)
         try:
@@ -74,13 +91,6 @@ class JsonlSink:
             self._written = None
             _take_back(fd, size)
             raise
-
-
-def _last_byte(fd: int, size: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(fd, 1, size - 1)
-    os.lseek(fd, size - 1, os.SEEK_SET)
-    return os.read(fd, 1)
 
 
 def _take_back(fd: int, size: int) -> None:

@@ -9,7 +9,6 @@ from livekit.agents import AgentSession
 
 from agent import MetricsAgent
 from realtime_metrics.pipeline import Pipeline
-from realtime_metrics.pricing import PriceList
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import ConnectionRecord, ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
@@ -80,7 +79,7 @@ class FakeCall:
 
     async def __aenter__(self) -> "FakeCall":
         self._model.replies.extend(self._replies)
-        pipeline = Pipeline({"kept": self.kept, **self._sinks}, PriceList())
+        pipeline = Pipeline({"kept": self.kept, **self._sinks})
         self.recorder = Recorder(pipeline, self._settings, session_id="AJ_1", room="kitchen")
         self.session: AgentSession[None] = AgentSession(llm=self._model, vad=self.ears)
         self.session.output.audio = self._speaker

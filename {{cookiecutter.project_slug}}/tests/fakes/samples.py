@@ -81,6 +81,7 @@ def session_record(**changes: Any) -> SessionRecord:
         time_to_first_audio_max_s=0.616,
         time_to_first_audio_reason=None,
         duration_s=30.0,
+        price_data="genai-prices",
         end_reason="user_initiated",
         sinks={"console": {"written": 2, "failed": 0, "dropped": 0}},
     )

@@ -19,7 +19,6 @@ from livekit.agents.voice.events import AgentState
 from livekit.agents.voice.speech_handle import InputDetails
 
 from realtime_metrics.pipeline import Pipeline
-from realtime_metrics.pricing import PriceList
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
@@ -52,7 +51,7 @@ class Stage:
         self.session.output.audio = Speaker()
         self.model: FakeRealtimeSession = model.session()
         self.kept = KeptRecords()
-        self._pipeline = pipeline or Pipeline({"kept": self.kept}, PriceList())
+        self._pipeline = pipeline or Pipeline({"kept": self.kept})
         self.recorder = Recorder(
             self._pipeline, settings or Settings(metrics_latency_budget_s=None), session_id="AJ_1", room="kitchen"
         )

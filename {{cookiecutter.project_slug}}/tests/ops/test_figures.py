@@ -124,6 +124,7 @@ def test_a_session_tells_its_end_its_cost_and_its_faults() -> None:
         duration_s=61.5,
         end_reason="user_initiated",
         cost_usd=0.5,
+        price_data="genai-prices",
         sinks={"jsonl": {"written": 4, "failed": 1, "dropped": 0}},
     )
     assert told(record) == {

@@ -22,7 +22,7 @@ from realtime_metrics.settings import SettingsError, checked_settings
 from tests.ops.fleet import fleet
 from tests.ops.otlp_receiver import OtlpReceiver
 
-pytestmark = [pytest.mark.ops, pytest.mark.xdist_group("otlp")]
+pytestmark = pytest.mark.ops
 
 USAGE = "gen_ai.client.inference.usage"
 SAID = "metrics cannot be exported by OTLP"

@@ -29,7 +29,7 @@ from tests.ops.prometheus_server import (
 )
 from tests.ops.queries import ALERTS, Query, alert_queries, dashboard_queries
 
-pytestmark = [pytest.mark.ops, pytest.mark.xdist_group("prometheus")]
+pytestmark = pytest.mark.ops
 
 JOB = "realtime-agent"
 

@@ -17,7 +17,6 @@ from demo.gemini_server import GeminiLiveServer
 from demo.ledger import Counts
 from demo.scenario import Scenario
 from realtime_metrics.pipeline import Pipeline
-from realtime_metrics.pricing import PriceList
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import ConnectionRecord, ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
@@ -98,7 +97,7 @@ class WireSession:
 
     async def prepare(self) -> None:
         """Makes the session, for more to be listened to before `start`."""
-        pipeline = Pipeline({"kept": self.kept}, PriceList())
+        pipeline = Pipeline({"kept": self.kept})
         self.recorder = Recorder(pipeline, self._settings, session_id=self.key, room="wire")
         model = google.realtime.RealtimeModel(model=self._settings.model, api_key=self.key)
         self.session: AgentSession[None] = AgentSession(llm=model, vad=Ears())
