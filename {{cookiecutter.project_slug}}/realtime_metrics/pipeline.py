@@ -65,8 +65,8 @@ class Pipeline:
     def note(self, read: Reading, *facts: Any) -> None:
         """Hands a note over; where too many wait, the records of the oldest are dropped and counted.
 
-        The thread reads it after the one that next wakes it, at the latest after `LOOK_S`: to wake a thread is what
-        costs the loop most.
+        The thread reads it, in its turn, when an `emit` wakes it, at the latest after `LOOK_S`: waking a thread costs
+        the loop more than all else here.
         """
         self._notes.append((read, facts))
         if len(self._notes) > self._capacity:
@@ -100,7 +100,7 @@ class Pipeline:
         overdue_at = None
         while not self._closed:
             self._wait(overdue_at)
-            while self._notes:
+            while self._notes and not self._closed:  # what is noted after the end is nobody's
                 self._write(self._read_next())
             overdue_at = self._write_overdue()
         for outlet in self._outlets:
@@ -124,6 +124,7 @@ class Pipeline:
                 return ()
 
     def _write_overdue(self) -> float | None:
+        """Writes what waits for no further note; when more of that will be due."""
         try:
             with self._reading:
                 records, next_at = self._overdue()

@@ -160,6 +160,17 @@ async def test_what_is_overdue_is_written_at_its_time_though_no_note_comes() -> 
     assert due_at <= time.monotonic() < due_at + 0.2
 
 
+async def test_the_sessions_record_stays_the_last_though_notes_come_after_it() -> None:
+    held = HeldSink()
+    pipeline = pipeline_to(held=held)
+    pipeline.emit(note_of(connection_record))
+    pipeline.close(note_of(session_record))
+    pipeline.emit(note_of(response_record))
+    held.let_go.set()
+    await pipeline.drained()
+    assert [record.kind for record in held.records] == ["connection", "session"]
+
+
 async def test_the_end_waits_for_a_slow_sink_but_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     held = HeldSink()
     pipeline = pipeline_to(held=held)
