@@ -10,8 +10,10 @@ It works in the pipeline's thread, note by note, in the order in which the recor
 
 import math
 import time
+from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from livekit.agents import AgentSession, ConversationItemAddedEvent, SpeechCreatedEvent, UserStateChangedEvent
@@ -69,7 +71,7 @@ class Journal:
 
         self._taken: RealtimeModelMetrics | None = None
         self._open: deque[OpenResponse] = deque()
-        self._waiting: deque[tuple[float, OpenResponse]] = deque()
+        self._waiting: list[tuple[float, OpenResponse]] = []
         self._recorded: OrderedDict[str, UsageBook] = OrderedDict()
         self._connections = 0
         self._go_aways_seen = 0
@@ -114,8 +116,9 @@ class Journal:
         for response in self._open:
             response.connection_lost = response.connection_lost or response.completed_at is None
 
-    def used(self, metrics: RealtimeModelMetrics, raw: Any, complete: bool | None) -> Records:
-        """Usage, with the provider's own message and whether the generation was complete, where these are known."""
+    def used(self, metrics: RealtimeModelMetrics, at: float, raw: Any, complete: bool | None) -> Records:
+        """Usage that came `at` a `time.monotonic()`, with the provider's own message and whether the generation was
+        complete, where these are known."""
         if metrics is self._taken:
             return NONE
         self._taken = metrics
@@ -126,7 +129,7 @@ class Journal:
         if response is None:  # no event announced it
             response = self._open_response(metrics.request_id, metrics.timestamp)
         response.take_usage(metrics, raw, complete)
-        return self._settle(response)
+        return self._settle(response, at)
 
     # -- speech
 
@@ -212,22 +215,23 @@ class Journal:
 
     # -- from open to recorded
 
-    def _settle(self, response: OpenResponse) -> Sequence[ResponseRecord]:
-        """Records the response if nothing more is to come, else gives its other half `SETTLE_S`."""
+    def _settle(self, response: OpenResponse, since: float | None = None) -> Sequence[ResponseRecord]:
+        """Records the response if nothing more is to come, else gives the rest `SETTLE_S` from now, or `since`."""
         if response.metrics is not None and (response.message or response.spoken):
             response.ready = True
             return self._ready()
-        self._settle_later(response, time.monotonic())
+        self._settle_later(response, time.monotonic() if since is None else since)
         return ()
 
     def _settle_later(self, response: OpenResponse, since: float) -> None:
-        self._waiting.append((since + SETTLE_S, response))
+        # in the order of their times: a note can be read long after it was taken
+        insort(self._waiting, (since + SETTLE_S, response), key=itemgetter(0))
 
     def overdue(self) -> tuple[Records, float | None]:
         """Records of the responses that have waited long enough, and when others will have (`time.monotonic()`)."""
         now = time.monotonic()
         while self._waiting and (self._waiting[0][1].ready or self._waiting[0][0] <= now):
-            _, response = self._waiting.popleft()
+            _, response = self._waiting.pop(0)
             response.ready = response.ready or not self._still_to_be_heard(response)
         return self._ready(), self._waiting[0][0] if self._waiting else None
 

@@ -135,7 +135,7 @@ class Recorder:
         told = (private.usage, private.generation_complete) if private else (None, None)
         speaking = self._newest_speech is not None and not self._newest_speech.done()
         hand_over = self._pipeline.note if speaking else self._pipeline.emit  # the speech's end wakes the thread, too
-        hand_over(self._journal.used, metrics, *told)
+        hand_over(self._journal.used, metrics, time.monotonic(), *told)
 
     @_out_of_the_call
     def _on_speech_created(self, event: SpeechCreatedEvent) -> None:

@@ -242,14 +242,16 @@ async def test_a_response_whose_usage_never_comes_is_recorded_without_it() -> No
     assert session.usage_reason == "1 of 1 responses came without usage"
 
 
-@pytest.mark.parametrize("speech_ends", [True, False])
-async def test_a_response_waits_two_seconds_for_its_usage(speech_ends: bool) -> None:
+@pytest.mark.parametrize(("usage", "speech"), [(False, True), (False, False), (True, False)])
+async def test_a_response_waits_two_seconds_for_its_other_half(usage: bool, speech: bool) -> None:
     stage = Stage()
     handle = stage.generate("GR_1")
-    if not speech_ends:  # as that of a tool call, which goes on with the answer
+    if not speech:  # as that of a tool call, which goes on with the answer
         handle.chat_items.append(llm.FunctionCall(call_id="1", name="look", arguments="{}"))
+    if usage:
+        stage.usage("GR_1")
     stage.end_generation()
-    if speech_ends:
+    if speech:
         stage.end_speech(handle)
     await asyncio.sleep(SETTLE_S - 0.2)
     assert not stage.responses
