@@ -95,7 +95,7 @@ async def time_spent(folder: Path, rounds: Iterable[int]) -> dict[str, Figures]:
 
 
 def beyond(anyway: Figures, all_in_all: Figures) -> Figures:
-    return Figures(*(all_s - anyway_s for all_s, anyway_s in zip(all_in_all, anyway, strict=True)))
+    return Figures(*(all_s - anyway.median_s for all_s in all_in_all))
 
 
 async def delays_under(load: Load, folder: Path) -> list[float]:

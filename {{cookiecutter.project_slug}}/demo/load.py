@@ -332,7 +332,7 @@ def _held_bytes(recorder: object) -> int:
     return total
 
 
-_OURS = {"builtins", "collections", "realtime_metrics", "decimal", "_queue"}
+_OURS = {"builtins", "array", "collections", "realtime_metrics", "decimal", "_queue"}
 _CODE = (type, type(time), type(lambda: None), type(print), type(_held_bytes.__code__))
 
 

@@ -17,13 +17,13 @@ from operator import itemgetter
 from typing import Any
 
 from livekit.agents import AgentSession, ConversationItemAddedEvent, SpeechCreatedEvent, UserStateChangedEvent
-from livekit.agents.llm import ChatMessage, GenerationCreatedEvent, RealtimeModel
+from livekit.agents.llm import ChatMessage, RealtimeModel
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
 
 from . import errors
 from .cashier import Cashier
-from .logger import logger
+from .logger import OwnFailures, logger
 from .pricing import price_list
 from .records import ConnectionRecord, ResponseRecord, SessionRecord, utc_iso
 from .response import OpenResponse
@@ -69,6 +69,7 @@ class Journal:
         self._session: AgentSession[Any] | None = None
         self._started_at = time.time()
 
+        self._failures = OwnFailures()
         self._taken: RealtimeModelMetrics | None = None
         self._open: deque[OpenResponse] = deque()
         self._waiting: list[tuple[float, OpenResponse]] = []
@@ -77,7 +78,6 @@ class Journal:
         self._go_aways_seen = 0
         self._turns = 0
         self._requested_at: dict[str, float] = {}
-        self._unbound_speech: SpeechHandle | None = None
         self._user_speech: deque[tuple[float, float | None]] = deque(maxlen=64)
         self._answered_at = 0.0
 
@@ -136,18 +136,14 @@ class Journal:
     def speech_created(self, event: SpeechCreatedEvent) -> Records:
         if event.user_initiated:
             self._requested_at[event.speech_handle.id] = event.created_at
-        else:
-            self._unbound_speech = event.speech_handle
         return NONE
 
     def generation_created(
-        self, event: GenerationCreatedEvent, created_at: float, current: SpeechHandle | None, done: bool, plays: bool
+        self, request_id: str | None, created_at: float, handle: SpeechHandle | None, done: bool, plays: bool
     ) -> Records:
-        """A response begins: of the `current` speech, if the program asked for it, which may be `done` already."""
-        handle = current if event.user_initiated else self._unbound_speech
-        self._unbound_speech = None
-        response = self._open_response(event.response_id or "", created_at, handle, has_audio_output=plays)
-        response.spoken = handle is None or done
+        """A response begins, whose speech may be `done` already, in a session that `plays` audio or not."""
+        response = self._open_response(request_id or "", created_at, handle, has_audio_output=plays)
+        response.spoken = done
         return NONE
 
     def _open_response(
@@ -185,7 +181,7 @@ class Journal:
         return NONE
 
     def agent_spoke(self, handle: SpeechHandle | None, at: float) -> Records:
-        response = next((response for response in reversed(self._open) if response.handle is handle), None)
+        response = next((response for response in reversed(self._open) if handle and response.handle is handle), None)
         if response is not None and response.first_audio_at is None and response.has_audio_output:
             response.first_audio_at = at
         return NONE
@@ -247,7 +243,10 @@ class Journal:
     def _ready(self) -> Sequence[ResponseRecord]:
         records = []
         while self._open and self._open[0].ready:
-            records.append(self._recorded_now(self._open.popleft()))
+            try:
+                records.append(self._recorded_now(self._open.popleft()))
+            except Exception:  # costs no other record
+                self._failures.log("recording a response")
         return records
 
     def _recorded_now(self, response: OpenResponse) -> ResponseRecord:

@@ -63,7 +63,7 @@ class Pipeline:
         return cls(make_sinks(settings))
 
     def note(self, read: Reading, *facts: Any) -> None:
-        """Hands a note over; where too many wait, the records of the oldest are dropped and counted.
+        """Hands a note over; where too many wait, reads the oldest here: its records are dropped and counted.
 
         The thread reads it, in its turn, when an `emit` wakes it, at the latest after `LOOK_S`: waking a thread costs
         the loop more than all else here.
@@ -75,7 +75,8 @@ class Pipeline:
     def emit(self, read: Reading, *facts: Any) -> None:
         """Hands a note over that completes a record, and wakes the thread."""
         self.note(read, *facts)
-        self._awake.put(None)
+        if self._awake.empty():
+            self._awake.put(None)
 
     def when_all_is_read(self, overdue: Overdue) -> None:
         """Has the thread do this whenever it has read all notes, and when it said that something will be overdue."""
@@ -125,18 +126,21 @@ class Pipeline:
 
     def _write_overdue(self) -> float | None:
         """Writes what waits for no further note; when more of that will be due."""
-        try:
-            with self._reading:
-                records, next_at = self._overdue()
-        except Exception:
-            self._failures.log("overdue")
-            return None
+        records, next_at = self._read_overdue()
         self._write(records)
         return next_at
 
+    def _read_overdue(self) -> tuple[Iterable[AnyRecord], float | None]:
+        with self._reading:
+            try:
+                return ((), None) if self._closed else self._overdue()
+            except Exception:
+                self._failures.log("overdue")
+                return (), None
+
     def _drop_oldest(self) -> None:
         """Reads it in the thread's place, for the session's sums, while a sink holds the thread up."""
-        records = self._read_next(more_than=self._capacity)
+        records = [*self._read_next(more_than=self._capacity), *self._read_overdue()[0]]
         if records and not self._dropped:
             logger.error("metrics records come faster than the sinks take them: dropping what is over")
         self._dropped += len(records)

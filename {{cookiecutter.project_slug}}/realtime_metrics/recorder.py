@@ -79,11 +79,13 @@ class Recorder:
         self._pipeline = pipeline
         self._journal = Journal(settings, session_id=session_id, room=room)
         pipeline.when_all_is_read(self._journal.overdue)
+        self._generation_created = _listener(self._on_generation_created)
         self._speech_done = partial(pipeline.emit, self._journal.speech_done)
         self._failures = OwnFailures()
         self._session: AgentSession[Any] | None = None
         self._private: GooglePrivate | None = None
         self._newest_speech: SpeechHandle | None = None
+        self._unbound_speech: SpeechHandle | None = None
         self._connected = False
         self._closed = False
 
@@ -109,12 +111,15 @@ class Recorder:
     def watch_model(self, realtime_session: RealtimeSession[Any]) -> None:
         """Listens to the realtime session's generations. Usage comes in by `add`, which the agent calls."""
         before = self._private
-        if before is not None and before.session is realtime_session:
-            return  # the agents of a call can share it
+        if before is not None and before.session is realtime_session:  # the agents of a call can share it
+            # the framework listens anew, and has to come before us: see `_on_generation_created`
+            realtime_session.off("generation_created", self._generation_created)
+            realtime_session.on("generation_created", self._generation_created)
+            return
         self._private = GooglePrivate(realtime_session)
         if before is not None and before.go_aways and self._private.go_aways is not None:
             self._private.go_aways += before.go_aways
-        realtime_session.on("generation_created", _listener(self._on_generation_created))
+        realtime_session.on("generation_created", self._generation_created)
         realtime_session.on("input_speech_stopped", _listener(self._on_generation_ended))
 
     def _noted(self, read: Reading) -> Callable[[Any], None]:
@@ -140,6 +145,8 @@ class Recorder:
     @_out_of_the_call
     def _on_speech_created(self, event: SpeechCreatedEvent) -> None:
         self._newest_speech = event.speech_handle
+        if not event.user_initiated:
+            self._unbound_speech = event.speech_handle
         event.speech_handle.add_done_callback(self._speech_done)
         self._pipeline.note(self._journal.speech_created, event)
 
@@ -147,12 +154,13 @@ class Recorder:
     def _on_generation_created(self, event: GenerationCreatedEvent) -> None:
         # the framework makes the speech of a reply that the user provoked while it handles this very event, before us
         session = self._session
-        current, plays = None, False
+        handle, plays = None if event.user_initiated else self._unbound_speech, False
         if session is not None:
-            current = session.current_speech if event.user_initiated else None
+            handle = session.current_speech if event.user_initiated else handle
             plays = session.output.audio is not None and session.output.audio_enabled
-        done = current is not None and current.done()
-        self._pipeline.note(self._journal.generation_created, event, time.time(), current, done, plays)
+        self._unbound_speech = None
+        done = handle is None or handle.done()
+        self._pipeline.note(self._journal.generation_created, event.response_id, time.time(), handle, done, plays)
 
     @_out_of_the_call
     def _on_generation_ended(self, _: object) -> None:

@@ -45,7 +45,9 @@ class Tariff:
     def __init__(self, price: ModelPrice) -> None:
         self._price = price
         tiered = any(isinstance(value, TieredPrices) for value in vars(price).values())
-        self._per_million = None if tiered else [self._usd_of(dict.fromkeys(kind, MILLION)) for kind in _KINDS]
+        by_request = bool(self._usd_of({}))  # a price of each request comes on top of its tokens'
+        linear = not (tiered or by_request)
+        self._per_million = [self._usd_of(dict.fromkeys(kind, MILLION)) for kind in _KINDS] if linear else None
 
     def usd(self, usage: Mapping[str, int]) -> Decimal:
         """The price of `usage`, which has all names of `USAGE`.

@@ -149,6 +149,12 @@ def test_a_price_that_depends_on_how_many_tokens_come_at_once_is_the_librarys(tm
         assert tariff.usd(dict.fromkeys(USAGE, 0) | {"input_tokens": count}) == Decimal(usd) / 1_000_000
 
 
+def test_a_price_of_each_request_is_counted_once_for_each_response() -> None:
+    tariff = Tariff(ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(2), requests_kcount=Decimal(10)))
+    usage = dict.fromkeys(USAGE, 0) | {"input_tokens": 1000, "output_tokens": 500}
+    assert tariff.usd(usage) == Decimal("0.012")
+
+
 def test_counts_that_contradict_each_other_have_no_cost() -> None:
     cost = price(model=MODEL, output=10, output_audio=15, total=10)
     assert cost.usd is None

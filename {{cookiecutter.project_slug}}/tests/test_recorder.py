@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from livekit.agents import CloseReason, llm
 from livekit.agents.voice import SpeechHandle
 
+from agent import MetricsAgent
 from realtime_metrics import journal, pipeline
 from realtime_metrics.journal import SETTLE_S, Journal
 from realtime_metrics.records import ConnectionRecord, ResponseRecord, SessionRecord
+from realtime_metrics.response import OpenResponse
 from realtime_metrics.settings import Settings
 from tests.fakes.call import FakeCall, until
 from tests.fakes.realtime import Reply, Usage
@@ -353,6 +355,38 @@ async def test_usage_of_a_response_that_no_event_announced_is_recorded() -> None
     assert stage.responses[0].request_id == "GR_unknown"
     assert stage.responses[0].time_to_first_audio_reason == "the framework did not play this response"
     assert session.total_tokens == Usage().total
+
+
+async def test_a_response_that_cannot_be_recorded_costs_no_other_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = OpenResponse.record
+
+    def fail_once(response: OpenResponse, *args: Any, **others: Any) -> ResponseRecord:
+        if response.request_id == "GR_2":
+            raise RuntimeError("broken on purpose")
+        return record(response, *args, **others)
+
+    monkeypatch.setattr(OpenResponse, "record", fail_once)
+    stage = Stage()
+    for number in (1, 2, 3):
+        stage.generate(f"GR_{number}")
+    session = await stage.end()
+    assert [response.request_id for response in stage.responses] == ["GR_1", "GR_3"]
+    assert session.responses == 2
+
+
+async def test_after_a_handoff_answers_are_reported_as_before() -> None:
+    async with FakeCall(Reply("Hello."), Reply("Hello again.")) as call:
+        await call.reported(1)
+        call.session.update_agent(MetricsAgent(call.recorder))
+        await call.reported(2)
+        for number in (3, 4):
+            await asyncio.sleep(0.2)
+            await call.user_speaks()
+            await call.model.play(Reply("Fine."))
+            record = await call.reported(number)
+            assert record.time_to_first_audio_from == "user_speech_end", record.time_to_first_audio_reason
+        session = await call.end()
+    assert session.responses == 4
 
 
 async def test_when_the_session_closes_what_is_open_is_recorded_and_the_session_comes_last() -> None:
