@@ -65,8 +65,6 @@ class Seen:
     failed: int = 0
     dropped: int = 0
     expected_responses: int = 0
-    asked_for: int = 0
-    """Of the responses, those after the greetings, while the time was taken."""
     delays_s: list[float] = field(default_factory=list)
     """How late the event loop was, each time it was asked."""
     rss_per_session: float = 0.0
@@ -76,6 +74,11 @@ class Seen:
     cpu_s: float = 0.0
     metrics_loop_s: float = 0.0
     metrics_threads_s: float = 0.0
+
+    @property
+    def asked_for(self) -> int:
+        """Of the responses, those after the greetings, while the time was taken."""
+        return self.expected_responses - self.sessions
 
     @property
     def metrics_s(self) -> float:
@@ -187,7 +190,7 @@ class _Load:
     def __init__(self, sessions: int, turns: int, console: Console) -> None:
         self._turns = turns
         self._console = console
-        self._seen = Seen(sessions, 0, expected_responses=sessions * (turns + 1), asked_for=sessions * turns)
+        self._seen = Seen(sessions, 0, expected_responses=sessions * (turns + 1))
         self._done = 0
         self._recorders: list[Recorder] = []
 

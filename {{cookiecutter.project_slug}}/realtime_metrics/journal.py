@@ -50,13 +50,7 @@ class Journal:
         room: the room's name.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        session_id: str,
-        room: str,
-    ) -> None:
+    def __init__(self, settings: Settings, *, session_id: str, room: str) -> None:
         self._origin: dict[str, Any] = {
             "session_id": session_id,
             "room": room,
@@ -70,7 +64,6 @@ class Journal:
         self._started_at = time.time()
 
         self._failures = OwnFailures()
-        self._taken: RealtimeModelMetrics | None = None
         self._open: deque[OpenResponse] = deque()
         self._waiting: list[tuple[float, OpenResponse]] = []
         self._recorded: OrderedDict[str, UsageBook] = OrderedDict()
@@ -93,9 +86,6 @@ class Journal:
     # -- usage
 
     def connected(self, metrics: RealtimeModelMetrics, go_aways: int | None, resumption_handle: bool | None) -> Records:
-        if metrics is self._taken:
-            return NONE  # two agents that share the session pass on the same
-        self._taken = metrics
         reconnect = self._connections > 0
         record = ConnectionRecord(
             **self._origin,
@@ -119,9 +109,6 @@ class Journal:
     def used(self, metrics: RealtimeModelMetrics, at: float, raw: Any, complete: bool | None) -> Records:
         """Usage that came `at` a `time.monotonic()`, with the provider's own message and whether the generation was
         complete, where these are known."""
-        if metrics is self._taken:
-            return NONE
-        self._taken = metrics
         response = self._find(metrics.request_id)
         if response is None and (book := self._recorded.get(metrics.request_id)) is not None:
             self._totals.used_late(book, metrics, raw)
@@ -133,9 +120,8 @@ class Journal:
 
     # -- speech
 
-    def speech_created(self, event: SpeechCreatedEvent) -> Records:
-        if event.user_initiated:
-            self._requested_at[event.speech_handle.id] = event.created_at
+    def reply_requested(self, event: SpeechCreatedEvent) -> Records:
+        self._requested_at[event.speech_handle.id] = event.created_at
         return NONE
 
     def generation_created(

@@ -84,6 +84,7 @@ class Recorder:
         self._failures = OwnFailures()
         self._session: AgentSession[Any] | None = None
         self._private: GooglePrivate | None = None
+        self._taken: RealtimeModelMetrics | None = None
         self._newest_speech: SpeechHandle | None = None
         self._unbound_speech: SpeechHandle | None = None
         self._connected = False
@@ -131,6 +132,9 @@ class Recorder:
     @_out_of_the_call
     def add(self, metrics: RealtimeModelMetrics) -> None:
         """Takes the metrics that the realtime session emits: of a connect, or of a response."""
+        if metrics is self._taken:
+            return  # two agents that share the session pass on the same
+        self._taken = metrics
         private = self._private
         if not metrics.request_id:
             self._connected = True
@@ -145,19 +149,20 @@ class Recorder:
     @_out_of_the_call
     def _on_speech_created(self, event: SpeechCreatedEvent) -> None:
         self._newest_speech = event.speech_handle
-        if not event.user_initiated:
-            self._unbound_speech = event.speech_handle
         event.speech_handle.add_done_callback(self._speech_done)
-        self._pipeline.note(self._journal.speech_created, event)
+        if event.user_initiated:
+            self._pipeline.note(self._journal.reply_requested, event)
+        else:
+            self._unbound_speech = event.speech_handle
 
     @_out_of_the_call
     def _on_generation_created(self, event: GenerationCreatedEvent) -> None:
         # the framework makes the speech of a reply that the user provoked while it handles this very event, before us
         session = self._session
-        handle, plays = None if event.user_initiated else self._unbound_speech, False
-        if session is not None:
-            handle = session.current_speech if event.user_initiated else handle
-            plays = session.output.audio is not None and session.output.audio_enabled
+        plays = session is not None and session.output.audio is not None and session.output.audio_enabled
+        handle = self._unbound_speech
+        if event.user_initiated:
+            handle = session.current_speech if session is not None else None
         self._unbound_speech = None
         done = handle is None or handle.done()
         self._pipeline.note(self._journal.generation_created, event.response_id, time.time(), handle, done, plays)

@@ -107,7 +107,8 @@ class OpenResponse:
         else:
             waited_from, waiting_since = None if ttft is None else "model", None
         duration_s, duration_reason = self._duration(ttft)
-        output_tokens = self.tokens["output_tokens"]
+        tokens = self.tokens
+        output_tokens = tokens["output_tokens"]
         return ResponseRecord(
             **others,
             turn=self.turn,
@@ -127,7 +128,7 @@ class OpenResponse:
             usage_reason=self.usage_reason,
             interrupted=self.interrupted,
             connection_lost=self.connection_lost,
-            **self.tokens,
+            **tokens,
         )
 
     def _wait(self, user_speech_end: float | None) -> tuple[FirstAudioFrom | None, float | None]:
