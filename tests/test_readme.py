@@ -135,6 +135,10 @@ def commands_of_the_project() -> list[str]:
     return sorted({command for command in shown if command.startswith("uv ")})
 
 
+def test_the_projects_readme_shows_how_its_style_and_types_are_checked() -> None:
+    assert {"uv run ruff check", "uv run ruff format --check", "uv run mypy"} <= set(commands_of_the_project())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", commands_of_the_project())
 def test_a_command_of_the_projects_readme_works_or_says_which_key_it_needs(
