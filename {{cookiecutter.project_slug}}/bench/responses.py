@@ -5,27 +5,18 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
-from livekit.agents import (
-    AgentStateChangedEvent,
-    CloseEvent,
-    CloseReason,
-    ConversationItemAddedEvent,
-    SpeechCreatedEvent,
-    llm,
-)
+from livekit.agents import CloseEvent, CloseReason
 from livekit.agents.metrics import RealtimeModelMetrics
-from livekit.agents.voice import SpeechHandle
 
+from bench.framework import Framework, Step
 from realtime_metrics.pipeline import Pipeline
 from realtime_metrics.settings import Settings
 from realtime_metrics.sinks import AnyRecord, make_sinks
 from tests.fakes.call import until
-from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Usage, metrics
+from tests.fakes.realtime import FakeRealtimeModel, Usage, metrics
 from tests.fakes.stage import Stage, StagedSession
-
-Step = Callable[[], object]
 
 WARM_UP = 10
 """Rounds that do not count."""
@@ -62,18 +53,20 @@ class Written:
 
 
 class ProjectReporting:
-    """This project's recorder, with every event of a response that it listens to."""
+    """This project's recorder, with every event of a spoken turn that it listens to."""
 
     def __init__(self, settings: Settings) -> None:
         self._written = Written()
         self._emitted = 0
         self._pipeline = Pipeline({**make_sinks(settings), "written": self._written})
         self._stage = Stage(settings, self._pipeline)
+        self._framework = Framework(self._stage.session, self._stage.model)
+        self._stage.recorder.watch_model(self._stage.model)  # to come after the framework, as in a call
 
     def response(self) -> list[Step]:
         self._emitted += 1
         usage = _metrics(f"GR_{self._emitted}", self._emitted)
-        before, after = _events(self._stage.session, self._stage.model, self._emitted)
+        before, after = self._framework.turn(self._emitted)
         return [*before, lambda: self._stage.recorder.add(usage), *after]
 
     async def settled(self) -> None:
@@ -85,16 +78,15 @@ class ProjectReporting:
 
 
 class Unreported:
-    """The same events of the framework, with nobody who listens: what every response costs anyway."""
+    """The same events, with nobody but the framework that listens: what every response costs anyway."""
 
     def __init__(self) -> None:
         model = FakeRealtimeModel()
-        self._session = StagedSession(llm=model, vad=None)
-        self._model = model.session()
+        self._framework = Framework(StagedSession(llm=model, vad=None), model.session())
         self._numbers = count(1)
 
     def response(self) -> list[Step]:
-        before, after = _events(self._session, self._model, next(self._numbers))
+        before, after = self._framework.turn(next(self._numbers))
         return [*before, *after]
 
     async def settled(self) -> None:
@@ -134,30 +126,6 @@ class Silence:
 
     async def end(self) -> None:
         """There is nothing to end."""
-
-
-def _events(session: StagedSession, model: FakeRealtimeSession, number: int) -> tuple[list[Step], list[Step]]:
-    """What the framework tells of a response, before and after its usage."""
-    request_id, now = f"GR_{number}", time.time()
-    handle = SpeechHandle.create()
-    created = SpeechCreatedEvent(speech_handle=handle, user_initiated=False, source="generate_reply")
-    generation: Any = llm.GenerationCreatedEvent(
-        message_stream=None,  # type: ignore[arg-type]
-        function_stream=None,  # type: ignore[arg-type]
-        user_initiated=False,
-        response_id=request_id,
-    )
-    speaking = AgentStateChangedEvent(old_state="listening", new_state="speaking", created_at=now)
-    item = llm.ChatMessage(role="assistant", content=["Hello."], id=request_id)
-    item.metrics = {"started_speaking_at": now, "playback_latency": 0.01}
-    message = ConversationItemAddedEvent(item=item)
-    session.speech = handle
-    before: list[Step] = [
-        lambda: session.emit("speech_created", created),
-        lambda: model.emit("generation_created", generation),
-        lambda: session.emit("agent_state_changed", speaking),
-    ]
-    return before, [lambda: session.emit("conversation_item_added", message), handle._mark_done]
 
 
 def _metrics(request_id: str, number: int) -> RealtimeModelMetrics:

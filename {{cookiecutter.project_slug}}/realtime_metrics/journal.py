@@ -1,8 +1,8 @@
 """Notes of one session -> records.
 
 A response has two halves: its usage (`metrics_collected` of the realtime session) and its speech (the `AgentSession`'s
-speech handle, state changes and assistant message). The journal joins them by the response's id and makes exactly one
-record per response, in order: when both halves are there, when its speech is done, or when the session closes; at most
+speech handle, with its messages, and state changes). The journal joins them by the response's id and makes exactly one
+record per response, in order: when its usage is there and its speech is done, or when the session closes; at most
 `SETTLE_S` after generation and playing ended.
 
 It works in the pipeline's thread, note by note, in the order in which the recorder took them.
@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-from livekit.agents import AgentSession, ConversationItemAddedEvent, SpeechCreatedEvent, UserStateChangedEvent
-from livekit.agents.llm import ChatMessage, RealtimeModel
+from livekit.agents import AgentSession, SpeechCreatedEvent, UserStateChangedEvent
+from livekit.agents.llm import RealtimeModel
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
 
@@ -168,18 +168,8 @@ class Journal:
 
     def agent_spoke(self, handle: SpeechHandle | None, at: float) -> Records:
         response = next((response for response in reversed(self._open) if handle and response.handle is handle), None)
-        if response is not None and response.first_audio_at is None and response.has_audio_output:
-            response.first_audio_at = at
-        return NONE
-
-    def item_added(self, event: ConversationItemAddedEvent) -> Records:
-        message = event.item
-        if not isinstance(message, ChatMessage) or message.role != "assistant":
-            return NONE
-        for request_id in (message.id, *message.metrics.get("provider_request_ids", ())):
-            if (response := self._find(request_id)) is not None:
-                response.take_message(message)
-                return self._settle(response)
+        if response is not None and response.spoke_at is None and response.has_audio_output:
+            response.spoke_at = at
         return NONE
 
     def speech_done(self, handle: SpeechHandle) -> Records:
@@ -199,7 +189,7 @@ class Journal:
 
     def _settle(self, response: OpenResponse, since: float | None = None) -> Sequence[ResponseRecord]:
         """Records the response if nothing more is to come, else gives the rest `SETTLE_S` from now, or `since`."""
-        if response.metrics is not None and (response.message or response.spoken):
+        if response.metrics is not None and response.spoken:
             response.ready = True
             return self._ready()
         self._settle_later(response, time.monotonic() if since is None else since)
@@ -214,12 +204,15 @@ class Journal:
         now = time.monotonic()
         while self._waiting and (self._waiting[0][1].ready or self._waiting[0][0] <= now):
             _, response = self._waiting.pop(0)
-            response.ready = response.ready or not self._still_to_be_heard(response)
+            if not response.ready and self._still_to_be_heard(response):
+                self._settle_later(response, now)
+            else:
+                response.ready = True
         return self._ready(), self._waiting[0][0] if self._waiting else None
 
     def _still_to_be_heard(self, response: OpenResponse) -> bool:
-        """Whether the response plays or waits for its turn; its speech's end will settle it."""
-        if response.spoken or response.message:
+        """Whether the response plays or waits for its turn."""
+        if response.spoken or response.messages:
             return False
         session = self._session
         if session is not None and session.current_speech is response.handle and session.agent_state == "speaking":

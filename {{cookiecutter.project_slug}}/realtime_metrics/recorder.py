@@ -98,14 +98,13 @@ class Recorder:
     # -- what to watch
 
     def watch_session(self, session: AgentSession[Any]) -> None:
-        """Listens to the session: speech, states, messages, errors, close. Call before `session.start`."""
+        """Listens to the session: speech, states, errors, close. Call before `session.start`."""
         self._session = session
         self._pipeline.note(self._journal.watch, session)
         errors.say_failures_plainly()
         session.on("speech_created", _listener(self._on_speech_created))
         session.on("user_state_changed", self._noted(self._journal.user_state_changed))
         session.on("agent_state_changed", _listener(self._on_agent_state_changed))
-        session.on("conversation_item_added", self._noted(self._journal.item_added))
         session.on("error", _listener(self._on_error))
         session.on("close", _listener(self._on_close))
 

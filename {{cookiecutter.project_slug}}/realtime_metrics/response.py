@@ -1,9 +1,10 @@
 """One response while it is open: what its two halves, usage and speech, have told so far, and the record made of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from livekit.agents.llm import ChatMessage
+from livekit.agents.llm import ChatItem, ChatMessage
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
 
@@ -33,12 +34,9 @@ class OpenResponse:
     """Usage messages that could not be counted."""
     completed_at: float | None = None
     """When the model had generated all of it."""
-    first_audio_at: float | None = None
-    playback_latency_s: float | None = None
+    spoke_at: float | None = None
+    """When the agent began to speak it, by the agent's state."""
     connection_lost: bool = False
-    message: bool = False
-    """Whether its text went into the conversation."""
-    message_interrupted: bool = False
     spoken: bool = True
     """Whether nothing of it is left to play."""
     ready: bool = False
@@ -50,8 +48,31 @@ class OpenResponse:
 
     @property
     def called_tool(self) -> bool:
-        items = self.handle.chat_items if self.handle else []
-        return any(item.type == "function_call" for item in items)
+        return any(item.type == "function_call" for item in self._items)
+
+    @property
+    def _items(self) -> Iterable[ChatItem]:
+        return self.handle.chat_items if self.handle else ()
+
+    @property
+    def messages(self) -> list[ChatMessage]:
+        """What of it went into the conversation, once it was played, with the framework's marks of the playing."""
+        return [item for item in self._items if isinstance(item, ChatMessage) and self._is_of_this_response(item)]
+
+    def _is_of_this_response(self, message: ChatMessage) -> bool:
+        return self.request_id in (message.id, *message.metrics.get("provider_request_ids", ()))
+
+    @property
+    def first_audio_at(self) -> float | None:
+        return self._mark("started_speaking_at") or self.spoke_at
+
+    @property
+    def playback_latency_s(self) -> float | None:
+        return self._mark("playback_latency")
+
+    def _mark(self, name: Literal["started_speaking_at", "playback_latency"]) -> float | None:
+        messages = self.messages if self.has_audio_output else []
+        return messages[0].metrics.get(name) if messages else None
 
     @property
     def answers_program(self) -> bool:
@@ -62,8 +83,8 @@ class OpenResponse:
 
     @property
     def interrupted(self) -> bool:
-        if self.message:
-            return self.message_interrupted
+        if messages := self.messages:
+            return any(message.interrupted for message in messages)
         return self.handle is not None and self.handle.interrupted
 
     def take_usage(self, metrics: RealtimeModelMetrics, raw: Any, complete: bool | None) -> None:
@@ -77,15 +98,6 @@ class OpenResponse:
         except MalformedUsageError as error:
             self.usage_problem = str(error)
             self.malformed += 1
-
-    def take_message(self, message: ChatMessage) -> None:
-        """The assistant's message: when it began to play, and whether it was cut short."""
-        marks = message.metrics
-        if self.has_audio_output and not self.message and (started_at := marks.get("started_speaking_at")):
-            self.first_audio_at = started_at
-            self.playback_latency_s = marks.get("playback_latency")
-        self.message = True
-        self.message_interrupted = self.message_interrupted or message.interrupted
 
     def record(
         self, user_speech_end: float | None, why_no_speech_end: str, budget_s: float | None, **others: Any
@@ -177,11 +189,11 @@ class OpenResponse:
             return "the framework did not play this response"
         if not self.has_audio_output:
             return "the session has no audio output"
-        if self.called_tool and not self.message:
+        if self.called_tool and not self.messages:
             return "no audio: the response was a tool call"
         if self.interrupted:
             return "interrupted before any audio was played"
-        return "no audio: the response was text only" if self.message else "no audio was played"
+        return "no audio: the response was text only" if self.messages else "no audio was played"
 
     @property
     def usage_reason(self) -> str | None:

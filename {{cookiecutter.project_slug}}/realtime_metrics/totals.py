@@ -43,7 +43,7 @@ class Totals:
         tokens = response.book.total()
         self._responses += 1
         self._interrupted += record.interrupted
-        self._silent += response.message and response.first_audio_at is None
+        self._silent += bool(response.messages) and response.first_audio_at is None
         for _ in range(response.malformed):
             self.error("malformed_usage")
         self._without_usage += tokens is None

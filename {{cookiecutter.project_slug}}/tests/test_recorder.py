@@ -293,18 +293,27 @@ async def test_late_usage_that_grew_counts_by_what_it_adds() -> None:
     assert session.unbooked_total_tokens == 50
 
 
-async def test_a_response_is_recorded_while_it_still_plays_only_when_it_was_heard() -> None:
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("text", [True, False], ids=["with its text", "without"])
+async def test_a_tool_call_that_speaks_first_is_recorded_once_it_was_heard_not_when_the_tool_has_ended(
+    text: bool,
+) -> None:
     stage = Stage()
     handle = stage.generate("GR_1")
+    handle.chat_items.append(llm.FunctionCall(call_id="1", name="look", arguments="{}"))
     stage.speak(handle, NOW + 1.0)
     stage.usage("GR_1")
     stage.end_generation()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.1)
     assert not stage.responses, "whether it will be interrupted is not known yet"
-    stage.message("GR_1", audio_at=NOW + 1.0, interrupted=True)
+    if text:
+        stage.message("GR_1", audio_at=NOW + 1.0)
+    stage.session.state = "thinking"
     await until(lambda: bool(stage.responses))
-    assert stage.responses[0].interrupted
+    assert not handle.done()
     await stage.end()
+    (record,) = stage.responses
+    assert record.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
 
 
 async def test_what_is_said_of_a_response_counts_though_its_speech_is_over_when_the_notes_are_read() -> None:

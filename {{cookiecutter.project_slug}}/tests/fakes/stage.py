@@ -9,7 +9,6 @@ from livekit.agents import (
     AgentStateChangedEvent,
     CloseEvent,
     CloseReason,
-    ConversationItemAddedEvent,
     SpeechCreatedEvent,
     UserStateChangedEvent,
     llm,
@@ -50,6 +49,7 @@ class Stage:
         self.session = StagedSession(llm=model, vad=None)
         self.session.output.audio = Speaker()
         self.model: FakeRealtimeSession = model.session()
+        self._handles: dict[str, SpeechHandle] = {}
         self.kept = KeptRecords()
         self._pipeline = pipeline or Pipeline({"kept": self.kept})
         self.recorder = Recorder(
@@ -81,7 +81,7 @@ class Stage:
         if requested is None:
             event = SpeechCreatedEvent(speech_handle=handle, user_initiated=False, source="generate_reply")
             self.session.emit("speech_created", event)
-        self.session.speech = handle
+        self.session.speech = self._handles[request_id] = handle
         generation: Any = SimpleNamespace(response_id=request_id, user_initiated=requested is not None)
         self.model.emit("generation_created", generation)
         return handle
@@ -103,7 +103,7 @@ class Stage:
         item = llm.ChatMessage(role="assistant", content=["Hello."], id=request_id, interrupted=interrupted)
         if audio_at is not None:
             item.metrics = {"started_speaking_at": audio_at, "playback_latency": 0.0}
-        self.session.emit("conversation_item_added", ConversationItemAddedEvent(item=item))
+        self._handles[request_id]._item_added([item])
 
     def usage(self, request_id: str, usage: Usage | None = None, *, ttft: float = -1.0, duration: float = 1.0) -> None:
         """A usage message comes."""
