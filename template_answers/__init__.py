@@ -1,4 +1,4 @@
-"""The local extension that cookiecutter loads: filters that write answers as data, and the check of the answers.
+"""The local extension that cookiecutter loads: filters that write answers as data, the check of the answers, and speed.
 
 Why a package of its own name: cookiecutter puts the template's folder last on `sys.path`, so a common name could be
 somebody else's module.
@@ -7,11 +7,11 @@ somebody else's module.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cookiecutter.exceptions import FailedHookException
-from jinja2 import Environment
+from jinja2 import Environment, Template
 from jinja2.ext import Extension
 from jinja2.runtime import Context
 
@@ -59,6 +59,30 @@ class CheckedContext(Context):
         super().__init__(environment, parent, *args, **kwargs)
 
 
+class Constant:
+    """A text with nothing to render in it, in a compiled template's place."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def render(self, *_: object, **__: object) -> str:
+        return self._text
+
+
+def compiling_what_needs_it(from_string: Callable[..., Template]) -> Callable[..., Template | Constant]:
+    """Return `Environment.from_string`, but for constant texts of one line, which it does not compile.
+
+    The engine has every path of the project compiled: that took half of the time that rendering adds to its floor.
+    """
+
+    def constant_or_compiled(source: Any, *args: Any, **kwargs: Any) -> Template | Constant:
+        if isinstance(source, str) and not set("{\r\n") & set(source):  # Jinja changes newlines, too
+            return Constant(source)
+        return from_string(source, *args, **kwargs)
+
+    return constant_or_compiled
+
+
 class TemplateAnswers(Extension):
     """Adds the filters above to the engine's environment, and has every rendering check its answers."""
 
@@ -66,6 +90,7 @@ class TemplateAnswers(Extension):
         super().__init__(environment)
         environment.context_class = CheckedContext
         environment.extend(answers_checked=False)
+        environment.from_string = compiling_what_needs_it(environment.from_string)  # type: ignore[method-assign, assignment]
         environment.filters.update(
             {
                 "toml": toml,

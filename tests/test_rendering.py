@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2 import Environment, TemplateError
 
-from template_answers import toml
+from template_answers import TemplateAnswers, toml
 from template_answers.rules import QUESTIONS
 from tests.baked import DEFAULT_SLUG, RENDERED_FILES, SOURCE, TEMPLATE, BakedProject, bake, content_of, run_cookiecutter
 
@@ -195,3 +198,15 @@ def test_rendering_again_over_a_project_keeps_the_files_that_a_person_added(outp
 @pytest.mark.parametrize("text", ['"', "\\", "\t\n\r\b\f", "\x00\x1f\x7f\x9f", "🎉\u2028é", "\\u0041", "${HOME} {x} #"])
 def test_the_toml_filter_writes_what_toml_reads_back(text: str) -> None:
     assert tomllib.loads(f"x = {toml(text)}")["x"] == text
+
+
+def rendered_by(environment: Environment, text: str) -> str:
+    try:
+        return environment.from_string(text).render()
+    except TemplateError as error:
+        return type(error).__name__
+
+
+@given(st.text(st.sampled_from("ab /.{}%# \n\r'\"\\é🎉\0")))
+def test_what_is_not_compiled_comes_out_as_jinja_would_render_it(text: str) -> None:
+    assert rendered_by(Environment(extensions=[TemplateAnswers]), text) == rendered_by(Environment(), text)  # noqa: S701
