@@ -10,8 +10,8 @@ SEED := $(or $(SEED),$(shell $(PYTHON) -c 'import random; print(random.getrandbi
 export UV_PYTHON ?= $(shell $(PYTHON) -c 'import sys; print(sys.executable)')
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
-# A hundred programs start in the tests: compiled once, each starts in half the time.
-unexport PYTHONDONTWRITEBYTECODE
+# A hundred agents start in the project's tests: where their bytecode is kept, each starts in half the time.
+KEEPING_BYTECODE := env -u PYTHONDONTWRITEBYTECODE
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
@@ -33,8 +33,8 @@ demo: project ## Render a project and run its demo: a whole call, offline
 test: project ## Run every test: the rendered project's, then this repository's (at most 8 minutes)
 	cd $(PROJECT) && $(CURDIR)/$(UV) sync
 	@# Most of a call is waiting, so two share the cores; what holds figures against clocks runs alone.
-	cd $(PROJECT) && $(CURDIR)/$(UV) run pytest -m "not timing" --numprocesses=2 --dist=loadfile
-	cd $(PROJECT) && $(CURDIR)/$(UV) run pytest -m timing
+	cd $(PROJECT) && $(KEEPING_BYTECODE) $(CURDIR)/$(UV) run pytest -m "not timing" --numprocesses=2 --dist=loadfile
+	cd $(PROJECT) && $(KEEPING_BYTECODE) $(CURDIR)/$(UV) run pytest -m timing
 	$(UV) run pytest
 
 test-fast: setup ## Run this repository's fast tests (under a minute)
