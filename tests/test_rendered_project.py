@@ -52,7 +52,8 @@ def test_the_project_accepts_whatever_the_questions_offer(project: BakedProject,
         str(bake(tmp_path / str(number), **answers).path / "agent.toml") for number, answers in enumerate(combinations)
     ]
     done = project.run(UV, "run", "--no-sync", "python", "-c", CHECK_SETTINGS, *files, timeout_s=300, **SHARED)
-    assert "all good" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all good" in done.stdout
 
 
 def locked_packages(project: BakedProject) -> set[str]:

@@ -33,8 +33,8 @@ class Framework:
         created = SpeechCreatedEvent(speech_handle=handle, user_initiated=False, source="generate_reply")
         self._session.emit("speech_created", created)
 
-    def turn(self, number: int) -> tuple[list[Step], list[Step]]:
-        """What happens before and after the response's usage."""
+    def turn(self, number: int, *on_usage: Step) -> list[Step]:
+        """What happens, one by one, and when the response's usage comes."""
         request_id, now = f"GR_{number}", time.time()
         handle = SpeechHandle.create()
         generation: Any = llm.GenerationCreatedEvent(
@@ -51,16 +51,14 @@ class Framework:
         agent_speaks = AgentStateChangedEvent(old_state="listening", new_state="speaking", created_at=now)
         generated = llm.InputSpeechStoppedEvent(user_transcription_enabled=False)
         agent_listens = AgentStateChangedEvent(old_state="speaking", new_state="listening", created_at=now)
-        before: list[Step] = [
+        return [
             lambda: self._session.emit("user_state_changed", user_speaks),
             lambda: self._model.emit("generation_created", generation),
             lambda: self._session.emit("user_state_changed", user_listens),
             lambda: self._session.emit("agent_state_changed", agent_speaks),
             lambda: self._model.emit("input_speech_stopped", generated),
-        ]
-        after: list[Step] = [
+            *on_usage,
             lambda: self._session.emit("agent_state_changed", agent_listens),
             lambda: handle._item_added([item]),
             handle._mark_done,
         ]
-        return before, after

@@ -66,8 +66,7 @@ class ProjectReporting:
     def response(self) -> list[Step]:
         self._emitted += 1
         usage = _metrics(f"GR_{self._emitted}", self._emitted)
-        before, after = self._framework.turn(self._emitted)
-        return [*before, lambda: self._stage.recorder.add(usage), *after]
+        return self._framework.turn(self._emitted, lambda: self._stage.recorder.add(usage))
 
     async def settled(self) -> None:
         await until(lambda: self._written.records >= self._emitted)
@@ -86,8 +85,7 @@ class Unreported:
         self._numbers = count(1)
 
     def response(self) -> list[Step]:
-        before, after = self._framework.turn(next(self._numbers))
-        return [*before, *after]
+        return self._framework.turn(next(self._numbers))
 
     async def settled(self) -> None:
         """Nothing is written."""

@@ -212,6 +212,7 @@ class Journal:
 
     def _still_to_be_heard(self, response: OpenResponse) -> bool:
         """Whether the response plays or waits for its turn."""
+        response.take_messages()
         if response.spoken or response.messages:
             return False
         session = self._session
@@ -229,6 +230,7 @@ class Journal:
         return records
 
     def _recorded_now(self, response: OpenResponse) -> ResponseRecord:
+        response.take_messages()
         speech_end, why_not = self._answered_speech(response)
         cost = self._cashier.price(
             response.tokens,

@@ -36,6 +36,8 @@ class OpenResponse:
     """When the model had generated all of it."""
     spoke_at: float | None = None
     """When the agent began to speak it, by the agent's state."""
+    messages: list[ChatMessage] = field(default_factory=list)
+    """What of it went into the conversation, once it was played, with the framework's marks of the playing."""
     connection_lost: bool = False
     spoken: bool = True
     """Whether nothing of it is left to play."""
@@ -53,14 +55,6 @@ class OpenResponse:
     @property
     def _items(self) -> Iterable[ChatItem]:
         return self.handle.chat_items if self.handle else ()
-
-    @property
-    def messages(self) -> list[ChatMessage]:
-        """What of it went into the conversation, once it was played, with the framework's marks of the playing."""
-        return [item for item in self._items if isinstance(item, ChatMessage) and self._is_of_this_response(item)]
-
-    def _is_of_this_response(self, message: ChatMessage) -> bool:
-        return self.request_id in (message.id, *message.metrics.get("provider_request_ids", ()))
 
     @property
     def first_audio_at(self) -> float | None:
@@ -83,9 +77,18 @@ class OpenResponse:
 
     @property
     def interrupted(self) -> bool:
-        if messages := self.messages:
-            return any(message.interrupted for message in messages)
+        if self.messages:
+            return any(message.interrupted for message in self.messages)
         return self.handle is not None and self.handle.interrupted
+
+    def take_messages(self) -> None:
+        """Those that are there by now: the loop adds them, and all of a record is to come from the same."""
+        self.messages = [
+            item for item in self._items if isinstance(item, ChatMessage) and self._is_of_this_response(item)
+        ]
+
+    def _is_of_this_response(self, message: ChatMessage) -> bool:
+        return self.request_id in (message.id, *message.metrics.get("provider_request_ids", ()))
 
     def take_usage(self, metrics: RealtimeModelMetrics, raw: Any, complete: bool | None) -> None:
         """A usage message: the metrics, the raw message that they were made of, and whether the model had generated

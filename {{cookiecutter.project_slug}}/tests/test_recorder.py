@@ -307,12 +307,13 @@ async def test_a_tool_call_that_speaks_first_is_recorded_once_it_was_heard_not_w
     await asyncio.sleep(0.1)
     assert not stage.responses, "whether it will be interrupted is not known yet"
     if text:
-        stage.message("GR_1", audio_at=NOW + 1.0)
+        stage.message("GR_1", audio_at=NOW + 1.0, interrupted=True)
     stage.session.state = "thinking"
     await until(lambda: bool(stage.responses))
     assert not handle.done()
     await stage.end()
     (record,) = stage.responses
+    assert record.interrupted is text
     assert record.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
 
 
