@@ -1,4 +1,4 @@
-"""`uv run -m bench`: what a response's report costs the event loop, with each sink, beside the published recipe.
+"""`python -m tests.proof.bench`: what a response's report costs the event loop, with each sink, beside the published recipe.
 
 Two questions, each answered for this project and for the recipe in the same run:
 how much of the loop's time goes into one report, and how late the loop is while reports come.
@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.recipe import Recipe
-from bench.responses import (
+from tests.proof.bench.recipe import Recipe
+from tests.proof.bench.responses import (
     ProjectReporting,
     RecipeReporting,
     Reporting,

@@ -10,7 +10,7 @@ from typing import Protocol
 from livekit.agents import CloseEvent, CloseReason
 from livekit.agents.metrics import RealtimeModelMetrics
 
-from bench.framework import Framework, Step
+from tests.proof.bench.framework import Framework, Step
 from realtime_metrics.pipeline import Pipeline
 from realtime_metrics.settings import Settings
 from realtime_metrics.sinks import AnyRecord, make_sinks

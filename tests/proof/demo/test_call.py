@@ -14,7 +14,7 @@ from demo.call import AgentFailedError, Call, call
 from demo.conversation import converse
 from demo.scenario import Reply, Scenario, Turn, load
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SHORT = Scenario(
     greeting=Reply(text="Hello!", audio_s=0.6, latency_s=0.2),

@@ -9,9 +9,7 @@ import pytest
 
 from demo.agent_process import PROJECT
 from demo.scenario import load, names
-from tests.demo.conftest import run_demo
-
-pytestmark = pytest.mark.slow
+from tests.proof.demo.conftest import run_demo
 
 Run = subprocess.CompletedProcess[str]
 

@@ -10,7 +10,7 @@ from demo.gemini_server import DEFAULT_KEY, GeminiLiveServer
 from demo.ledger import is_malformed
 from demo.scenario import Connect, Fault, Reply, Scenario, ToolCall, Turn, Usage
 from demo.speech import utterances
-from tests.demo.conftest import Heard, connect
+from tests.proof.demo.conftest import Heard, connect
 
 QUICK = Reply(text="Hello!", audio_s=0.2, latency_s=0)
 

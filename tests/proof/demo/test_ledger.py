@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Fault, Scenario, Turn, Usage
-from tests.demo.conftest import connect
+from tests.proof.counts import LONG, PLUGIN_CALLS
+from tests.proof.demo.conftest import connect
+
+CALLS = 5
+"""At once."""
 
 counts = st.fixed_dictionaries({"totalTokenCount": st.integers(0, 5)}) | st.just({"totalTokenCount": "many"})
 usages = st.builds(
@@ -37,13 +41,13 @@ scenarios = st.builds(
 
 
 @settings(
-    max_examples=15,
+    max_examples=PLUGIN_CALLS // CALLS,
     deadline=None,
-    derandomize=True,
+    derandomize=not LONG,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(st.lists(scenarios, min_size=5, max_size=5))
+@given(st.lists(scenarios, min_size=CALLS, max_size=CALLS))
 def test_the_plugin_books_exactly_what_the_ledger_says(played: list[Scenario]) -> None:
     asyncio.run(_play_all(played))
 

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from demo.scenario import FOLDER, ScenarioError, load, names, read
+from demo.scenario import ScenarioError, load, read
 from demo.speech import WAV, utterances
+from tests.proof.scenarios import FILES
 
 
-@pytest.mark.parametrize("name", names())
-def test_every_scenario_can_be_read_and_says_what_it_plays(name: str) -> None:
-    scenario = load(name)
+@pytest.mark.parametrize("path", FILES.values(), ids=lambda path: path.stem)
+def test_every_scenario_can_be_read_and_says_what_it_plays(path: Path) -> None:
+    scenario = read(path)
     assert scenario.about
-    assert len(f"{name:24}{scenario.about}") <= 110
-    assert (FOLDER / f"{name}.toml").read_text("utf-8").startswith("# ")
+    assert len(f"{path.stem:24}{scenario.about}") <= 110
+    assert path.read_text("utf-8").startswith("# ")
 
 
 def test_an_unknown_scenario_is_told_with_those_that_there_are() -> None:

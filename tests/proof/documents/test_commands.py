@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from demo.agent_process import PROJECT
-from tests.docs.markdown import DOCUMENTS, commands, read
+from tests.proof.documents.markdown import DOCUMENTS, commands, read
 
 SHOWN = {command for document in DOCUMENTS for command in commands(read(document))}
 
@@ -31,14 +31,14 @@ RUN = {
 COPY = {"cp .env.example .env.local", "copy .env.example .env.local"}
 
 RUN_ELSEWHERE = {
-    "uv run -m demo": ("tests/demo/test_demo.py", "def test_the_demo_ends_well"),
-    "uv run -m demo --scenario invalid-key": ("tests/demo/test_demo.py", '"invalid-key"'),
-    "uv run -m demo --scenario tool-call": ("tests/demo/test_demo.py", '"tool-call"'),
-    "uv run -m demo --scenario close-1011": ("tests/wire/test_faults.py", '"close-1011"'),
+    "uv run -m demo": ("tests/proof/demo/test_demo.py", "def test_the_demo_ends_well"),
+    "uv run -m demo --scenario invalid-key": ("tests/proof/demo/test_demo.py", '"invalid-key"'),
+    "uv run -m demo --scenario tool-call": ("tests/proof/demo/test_demo.py", '"tool-call"'),
+    "uv run -m demo --scenario close-1011": ("tests/proof/wire/test_faults.py", '"close-1011"'),
     "uv run pytest": (".github/workflows/ci.yml", "uv run pytest"),
     'uv run pytest -m "not slow and not ops"': ("pyproject.toml", '"slow: '),
     "uv run mypy": (".github/workflows/ci.yml", "uv run mypy"),
-    "git apply docs/solutions/1-add-a-row.patch": ("tests/docs/test_exercises.py", '"git", "apply"'),
+    "git apply docs/solutions/1-add-a-row.patch": ("tests/proof/documents/test_exercises.py", '"git", "apply"'),
 }
 """Command -> the file that runs it, and where in it."""
 
@@ -46,14 +46,14 @@ NOT_RUN = {
     "uv sync": "asks the network for packages; CI begins with it",
     "uv lock --upgrade": "asks the network for packages",
     "uv run -m bench": "measures for minutes, on a machine that does nothing else",
-    "lk agent console": "the LiveKit CLI is no Python package; tests/demo runs what it starts",
-    "lk agent dev": "the LiveKit CLI is no Python package; tests/test_worker.py runs what it starts",
+    "lk agent console": "the LiveKit CLI is no Python package; tests/proof/demo runs what it starts",
+    "lk agent dev": "the LiveKit CLI is no Python package; tests/proof/program/test_worker.py runs what it starts",
 }
 
 
 def test_of_every_command_that_is_shown_it_is_known_where_it_runs() -> None:
     known = {*NEED_KEYS, *RUN, *COPY, *RUN_ELSEWHERE, *NOT_RUN}
-    assert SHOWN - known == set(), "run these in tests/docs/test_commands.py, or say why not"
+    assert SHOWN - known == set(), "run these in tests/proof/documents/test_commands.py, or say why not"
 
 
 @pytest.mark.parametrize("command", sorted(SHOWN & set(RUN_ELSEWHERE)))
@@ -72,7 +72,7 @@ def test_a_command_works(command: str) -> None:
 
 @pytest.mark.parametrize("command", NEED_KEYS)
 def test_a_command_that_needs_keys_says_so_in_a_line_each(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, as the framework takes seconds to import; tests/test_settings_cli.py starts real ones."""
+    """In this process, as the framework takes seconds to import; tests/proof/program/test_settings_cli.py starts real ones."""
     monkeypatch.setenv("METRICS_SINKS", "console")
     monkeypatch.setattr("sys.argv", command.split()[2:])
     with pytest.raises(SystemExit) as ended:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from demo.agent_process import PROJECT
-from demo.scenario import names
 from realtime_metrics.journal import SETTLE_S
 from realtime_metrics.pricing import PriceList
 from realtime_metrics.records import (
@@ -23,9 +22,10 @@ from realtime_metrics.records import (
 from realtime_metrics.settings import ENVIRONMENT, Settings
 from realtime_metrics.sinks import SINKS
 from realtime_metrics.sinks.console import response_rows, session_rows
-from tests.docs.markdown import DOCUMENTS, fences, links, quoted, read, resolves, rows, section, tables
+from tests.proof.documents.markdown import DOCUMENTS, fences, links, quoted, read, resolves, rows, section, tables
 from tests.fakes.samples import response_record, session_record
-from tests.wire.test_faults import EXPECTED
+from tests.proof.scenarios import names
+from tests.proof.wire.test_faults import EXPECTED
 
 README = read("README.md")
 FAULTS = section(README, "When something goes wrong")

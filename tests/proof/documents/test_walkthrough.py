@@ -7,7 +7,7 @@ import pytest
 
 from demo.agent_process import PROJECT
 from realtime_metrics.sinks import SINKS
-from tests.docs.markdown import Fence, fences, quoted, read, section
+from tests.proof.documents.markdown import Fence, fences, quoted, read, section
 
 WALKTHROUGH = read("docs/walkthrough.md")
 QUOTES = [fence for fence in fences(WALKTHROUGH) if fence.info.startswith("python ")]

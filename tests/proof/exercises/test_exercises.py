@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from demo.agent_process import PROJECT
-from tests.docs.markdown import read
+from tests.proof.documents.markdown import read
 
 SOLUTIONS = sorted((PROJECT / "docs" / "solutions").glob("*.patch"))
 CHECKS = [
-    "tests/docs/test_readme.py",
-    "tests/docs/test_walkthrough.py",
+    "tests/proof/documents/test_readme.py",
+    "tests/proof/documents/test_walkthrough.py",
     "tests/test_recipe.py::test_the_table_has_every_row_of_the_recipe_in_its_order_and_each_is_right",
-    "tests/wire/test_faults.py::test_every_scenario_is_expected_to_end_somehow",
-    "tests/wire/test_faults.py::test_a_fault_is_survived_told_and_accounted_for[close-before-audio]",
-    "tests/wire/test_faults.py::test_a_fault_is_survived_told_and_accounted_for[tool-call]",
+    "tests/proof/wire/test_faults.py::test_every_scenario_is_expected_to_end_somehow",
+    "tests/proof/wire/test_faults.py::test_a_fault_is_survived_told_and_accounted_for[close-before-audio]",
+    "tests/proof/wire/test_faults.py::test_a_fault_is_survived_told_and_accounted_for[tool-call]",
 ]
 LEFT_OUT = shutil.ignore_patterns(".venv", ".git", "*_cache", "__pycache__", ".hypothesis", "metrics.jsonl*")
 
@@ -50,7 +50,6 @@ def test_a_solution_can_be_taken_alone(solution: Path, copy: Path) -> None:
     )
 
 
-@pytest.mark.slow
 def test_all_solutions_together_pass_their_tests_and_the_projects(copy: Path) -> None:
     for solution in SOLUTIONS:
         _skip_if_taken(solution, copy)

@@ -28,7 +28,7 @@ ADDRESS = "127.0.0.1"
 API_KEY = "devkey"
 API_SECRET = "a-secret-that-only-this-test-knows"
 
-FAKE_JOB_AGENT = "tests/fakes/fake_job_agent.py"
+FAKE_JOB_AGENT = "tests/proof/fakes/fake_job_agent.py"
 """Entrypoint of the project's agent with fake jobs, for `python -m livekit.agents start` in the project's root."""
 
 

@@ -1,4 +1,4 @@
-"""`uv run -m demo --soak RECORDS`: the pipeline alone, with every sink but the console."""
+"""`python -m tests.proof.load soak`: the pipeline alone, with every sink but the console."""
 
 import gc
 import json

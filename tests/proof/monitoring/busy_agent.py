@@ -6,7 +6,7 @@ import os
 from livekit.agents import AgentStateChangedEvent, JobProcess, cli, get_job_context
 
 import agent
-import tests.fakes.fake_job_agent  # noqa: F401
+import tests.proof.fakes.fake_job_agent  # noqa: F401
 from agent import server
 
 __all__ = ["server"]

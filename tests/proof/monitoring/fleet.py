@@ -13,9 +13,9 @@ from demo.agent_process import AgentProcess
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Fault, Reply, Scenario, Turn, Usage
 from demo.speech import utterances
-from tests.fakes.livekit_server import LiveKitServer
+from tests.proof.fakes.livekit_server import LiveKitServer
 
-BUSY_AGENT = "tests/ops/busy_agent.py"
+BUSY_AGENT = "tests/proof/monitoring/busy_agent.py"
 
 RICH_USAGE = {
     "promptTokenCount": 300,

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-OPS = Path(__file__).resolve().parents[2] / "ops"
+OPS = Path(__file__).resolve().parents[3] / "ops"
 ALERTS = OPS / "prometheus" / "alerts.yml"
 DASHBOARD = OPS / "grafana" / "dashboards" / "realtime-agent.json"
 

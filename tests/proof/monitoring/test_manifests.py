@@ -18,7 +18,7 @@ from realtime_metrics.settings import ENVIRONMENT
 from realtime_metrics.sinks import figures
 from realtime_metrics.sinks.figures import Figure
 from realtime_metrics.sinks.prometheus import metric_name
-from tests.ops.queries import OPS, alert_queries, dashboard_panels, dashboard_queries
+from tests.proof.monitoring.queries import OPS, alert_queries, dashboard_panels, dashboard_queries
 
 DOCKERFILE = PROJECT / "Dockerfile"
 KUBERNETES = sorted((OPS / "kubernetes").glob("*.yaml"))
@@ -143,7 +143,6 @@ def test_the_image_holds_what_the_agent_needs_and_no_key() -> None:
     assert not any(name.startswith(".env") for name in allowed)
 
 
-@pytest.mark.ops
 @pytest.mark.skipif(sys.platform == "win32", reason="the image's system is Linux")
 def test_the_image_s_steps_work_without_a_lock_and_keep_to_one(tmp_path: Path) -> None:
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))

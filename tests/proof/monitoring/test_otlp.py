@@ -19,10 +19,8 @@ from demo.scenario import Reply, Scenario, Turn
 from demo.speech import utterances
 from realtime_metrics.records import MODALITIES
 from realtime_metrics.settings import SettingsError, checked_settings
-from tests.ops.fleet import fleet
-from tests.ops.otlp_receiver import OtlpReceiver
-
-pytestmark = pytest.mark.ops
+from tests.proof.monitoring.fleet import fleet
+from tests.proof.monitoring.otlp_receiver import OtlpReceiver
 
 USAGE = "gen_ai.client.inference.usage"
 SAID = "metrics cannot be exported by OTLP"

@@ -19,17 +19,15 @@ from demo.conversation import converse
 from demo.scenario import load
 from realtime_metrics.records import MODALITIES
 from realtime_metrics.sinks.figures import WAIT_BUCKETS_S
-from tests.ops.fleet import fleet
-from tests.ops.prometheus_server import (
+from tests.proof.monitoring.fleet import fleet
+from tests.proof.monitoring.prometheus_server import (
     SCRAPE_S,
     PrometheusServer,
     free_port,
     prometheus,
     require_prometheus,
 )
-from tests.ops.queries import ALERTS, Query, alert_queries, dashboard_queries
-
-pytestmark = pytest.mark.ops
+from tests.proof.monitoring.queries import ALERTS, Query, alert_queries, dashboard_queries
 
 JOB = "realtime-agent"
 

@@ -24,8 +24,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from demo.agent_process import PROJECT, clean_environment
 from realtime_metrics.settings import SettingsError, checked_settings
 from realtime_metrics.sinks.prometheus_files import compact
-from tests.ops.fleet import fleet
-from tests.ops.prometheus_server import free_port
+from tests.proof.monitoring.fleet import fleet
+from tests.proof.monitoring.prometheus_server import free_port
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +163,10 @@ def test_a_port_that_is_taken_is_told_before_a_call_comes() -> None:
             checked_settings({"METRICS_SINKS": "prometheus", "METRICS_PROMETHEUS_PORT": port}, [])
 
 
-@pytest.mark.ops
 async def test_the_figures_of_jobs_are_shown_where_the_agent_is_run_as_a_script(tmp_path: Path) -> None:
     port = str(free_port())
     env = {"METRICS_SINKS": "jsonl,prometheus", "METRICS_PROMETHEUS_PORT": port}
-    async with fleet(tmp_path, env, replies=1, command=["-m", "tests.ops.busy_agent", "start"]) as servers:
+    async with fleet(tmp_path, env, replies=1, command=["-m", "tests.proof.monitoring.busy_agent", "start"]) as servers:
         await servers.calls(1)
         with await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/metrics") as response:
             page = response.read().decode()

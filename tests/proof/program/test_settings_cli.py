@@ -13,8 +13,6 @@ import pytest
 
 from demo.agent_process import PROJECT, clean_environment, python_command
 
-pytestmark = pytest.mark.slow
-
 NO_PORT_AUDIO = 'raise OSError("PortAudio library not found")\n'
 """What the module `sounddevice` does where PortAudio is missing."""
 

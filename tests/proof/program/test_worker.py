@@ -14,7 +14,7 @@ from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Reply, Scenario
 from realtime_metrics.settings import Settings
 from tests.fakes.call import until
-from tests.fakes.livekit_server import FAKE_JOB_AGENT, LiveKitServer
+from tests.proof.fakes.livekit_server import FAKE_JOB_AGENT, LiveKitServer
 
 NO_PROVIDER = {"GOOGLE_API_KEY": "nobody-asks"}
 GREETING = Scenario(greeting=Reply(text="Hi.", audio_s=0.3, latency_s=0.0))
@@ -26,7 +26,6 @@ async def livekit() -> AsyncIterator[LiveKitServer]:
         yield server
 
 
-@pytest.mark.slow
 async def test_the_agents_name_arrives_in_the_registration_and_blank_means_automatic_dispatch(
     livekit: LiveKitServer,
 ) -> None:
@@ -42,7 +41,6 @@ async def test_the_agents_name_arrives_in_the_registration_and_blank_means_autom
     assert not livekit.refused
 
 
-@pytest.mark.slow
 async def test_every_job_reports_to_its_end_in_a_process_of_its_own(livekit: LiveKitServer, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     async with GeminiLiveServer(GREETING) as gemini:

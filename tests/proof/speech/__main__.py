@@ -1,4 +1,4 @@
-"""Makes `speech.wav` and `speech.toml` again: `uv run -m demo.make_speech` (needs espeak-ng; see speech.md)."""
+"""Makes `speech.wav` and `speech.toml` again: `python -m tests.proof.speech` (needs espeak-ng; see README.md)."""
 
 import io
 import json
@@ -39,7 +39,7 @@ def speak(text: str) -> Samples:
 
 def main() -> None:
     pieces: list[Samples] = [GAP]
-    table = "# Made by `uv run -m demo.make_speech`: where each utterance lies in speech.wav.\n"
+    table = "# Where each utterance lies in speech.wav: 16 kHz, mono, PCM16. Nobody's voice: espeak-ng computed it (en-us+f3).\n"
     for name, text in TEXTS.items():
         start, samples = sum(map(len, pieces)), speak(text)
         pieces += [samples, GAP]

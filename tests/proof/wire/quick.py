@@ -2,8 +2,9 @@
 
 from typing import TypeVar
 
-from demo.scenario import Reply, Scenario, Turn, load
+from demo.scenario import Reply, Scenario, Turn
 from demo.speech import utterances
+from tests.proof.scenarios import load
 
 AnyReply = TypeVar("AnyReply", bound=Reply)
 

@@ -9,7 +9,7 @@ import pytest
 
 from demo.agent_process import PROJECT
 from demo.scenario import load
-from tests.wire.finished import FinishedCall, asked_for, finished_call
+from tests.proof.wire.finished import FinishedCall, asked_for, finished_call
 
 pytestmark = pytest.mark.timing
 

@@ -9,7 +9,7 @@ import pytest
 
 from demo.call import call
 from demo.scenario import Reply, Scenario, Turn
-from tests.wire.finished import finished_call
+from tests.proof.wire.finished import finished_call
 
 TALK = Scenario(greeting=Reply(text="Hi.", audio_s=0.3), turns=(Turn(text="Yes.", audio_s=0.3, latency_s=0.05),) * 2)
 FAILED = {"written": 0, "failed": 4, "dropped": 0}

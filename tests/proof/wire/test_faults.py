@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from demo.gemini_server import GeminiLiveServer
-from demo.scenario import names
-from tests.wire.in_process import WireSession, led_to, recorded, sent
-from tests.wire.quick import quick
+from tests.proof.scenarios import names
+from tests.proof.wire.in_process import WireSession, led_to, recorded, sent
+from tests.proof.wire.quick import quick
 
 PLAYED_S = 0.3
 """For the last reply to be played."""

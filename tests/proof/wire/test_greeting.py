@@ -7,7 +7,7 @@ from livekit.agents import AgentStateChangedEvent, SpeechCreatedEvent
 
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Reply, Scenario
-from tests.wire.in_process import WireSession, led_to
+from tests.proof.wire.in_process import WireSession, led_to
 
 FRAMEWORK_S = 0.02
 

@@ -6,7 +6,7 @@ from livekit.agents.metrics import RealtimeModelMetrics
 
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Fault, Reply, Scenario, Turn
-from tests.wire.in_process import WireAgent, WireSession, led_to, recorded, sent
+from tests.proof.wire.in_process import WireAgent, WireSession, led_to, recorded, sent
 
 ANSWER = Turn(text="Yes.", audio_s=0.1, latency_s=0.0, pause_s=0.3)
 LEAVING = ANSWER.model_copy(update={"fault": Fault(kind="go_away", after_audio_s=0.05)})

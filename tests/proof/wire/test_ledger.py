@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Fault, Reply, Scenario, ToolCall, Turn, Usage
-from tests.wire.in_process import WireSession, led_to, recorded, sent
+from tests.proof.counts import FUZZED_CALLS
+from tests.proof.wire.in_process import WireSession, led_to, recorded, sent
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 """Not shrinking: each try takes seconds, and the sessions of a failure are told one by one."""
@@ -78,7 +79,7 @@ scenarios = st.builds(
 )
 
 
-@settings(max_examples=8, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck), phases=PHASES)
+@settings(max_examples=FUZZED_CALLS // SESSIONS, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(st.lists(scenarios, min_size=SESSIONS, max_size=SESSIONS))
 def test_the_records_of_random_sessions_sum_to_the_providers_ledger(several: list[Scenario]) -> None:
     asyncio.run(play_all(several))

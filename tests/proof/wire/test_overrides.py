@@ -7,7 +7,7 @@ from typing import Any
 from demo.agent_process import PROJECT
 from demo.call import call
 from demo.scenario import Scenario
-from tests.wire.finished import asked_for
+from tests.proof.wire.finished import asked_for
 
 OTHER = {
     "model": "gemini-3.8-live",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from demo.scenario import load
-from tests.wire.finished import finished_call
+from tests.proof.scenarios import load
+from tests.proof.wire.finished import finished_call
 
 
 @pytest.mark.parametrize(
