@@ -87,7 +87,7 @@ def laid_over(project: Path) -> Path:
     shutil.copytree(project, COPY, ignore=NOT_COPIED, dirs_exist_ok=True)
     shutil.copytree(ROOT / PROOF, COPY / PROOF, ignore=NOT_COPIED, dirs_exist_ok=True)
     run(uv(), "sync", "--quiet", cwd=COPY)
-    run(uv(), "pip", "install", "--quiet", "--requirement", PROOF / "requirements.txt", cwd=COPY)
+    run(uv(), "pip", "install", "--quiet", "--python", ".venv", "--requirement", PROOF / "requirements.txt", cwd=COPY)
     return COPY
 
 
@@ -113,6 +113,10 @@ def prove(project: Path, only: str, count: str = "once") -> None:
     if not only:
         with timed("The proof, against clocks"):
             run(*tests, "-m", "timing", cwd=copy, PROOF=count)
+    if count == "long":
+        with timed("Load and soak"):
+            run(*python, "-m", "tests.proof.load", "calls", cwd=copy)
+            run(*python, "-m", "tests.proof.load", "soak", cwd=copy)
 
 
 def test() -> None:

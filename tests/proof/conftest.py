@@ -15,4 +15,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> str:
-    return f"proof: without {', '.join(collect_ignore)}: their folders were deleted" if collect_ignore else "proof: whole"
+    return (
+        f"proof: without {', '.join(collect_ignore)}: their folders were deleted" if collect_ignore else "proof: whole"
+    )

@@ -11,6 +11,3 @@ PLUGIN_CALLS = 500 if LONG else 75
 ORDERS_OF_EVENTS = 5000 if LONG else 150
 SPOKEN_TURNS = 100 if LONG else 0
 """More than those of the demo's own call."""
-LOAD_CALLS = 50 if LONG else 5
-LOAD_TURNS = 30 if LONG else 3
-SOAK_RECORDS = 1_000_000 if LONG else 3_000

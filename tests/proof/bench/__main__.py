@@ -1,4 +1,4 @@
-"""`python -m tests.proof.bench`: what a response's report costs the event loop, with each sink, beside the published recipe.
+"""`python -m tests.proof.bench`: what a report costs the event loop, with each sink, beside the published recipe.
 
 Two questions, each answered for this project and for the recipe in the same run:
 how much of the loop's time goes into one report, and how late the loop is while reports come.
@@ -21,6 +21,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from realtime_metrics.settings import Settings
+from realtime_metrics.sinks import SINKS
 from tests.proof.bench.recipe import Recipe
 from tests.proof.bench.responses import (
     ProjectReporting,
@@ -31,8 +33,6 @@ from tests.proof.bench.responses import (
     delays_of_the_loop_s,
     times_on_the_loop_s,
 )
-from realtime_metrics.settings import Settings
-from realtime_metrics.sinks import SINKS
 
 ROUNDS = 1000
 SECONDS = 5.0

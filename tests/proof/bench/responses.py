@@ -10,13 +10,13 @@ from typing import Protocol
 from livekit.agents import CloseEvent, CloseReason
 from livekit.agents.metrics import RealtimeModelMetrics
 
-from tests.proof.bench.framework import Framework, Step
 from realtime_metrics.pipeline import Pipeline
 from realtime_metrics.settings import Settings
 from realtime_metrics.sinks import AnyRecord, make_sinks
 from tests.fakes.call import until
 from tests.fakes.realtime import FakeRealtimeModel, Usage, metrics
 from tests.fakes.stage import Stage, StagedSession
+from tests.proof.bench.framework import Framework, Step
 
 WARM_UP = 10
 """Rounds that do not count."""

@@ -72,7 +72,7 @@ def test_a_command_works(command: str) -> None:
 
 @pytest.mark.parametrize("command", NEED_KEYS)
 def test_a_command_that_needs_keys_says_so_in_a_line_each(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, as the framework takes seconds to import; tests/proof/program/test_settings_cli.py starts real ones."""
+    """In this process, as the framework takes seconds to import; test_settings_cli.py starts real ones."""
     monkeypatch.setenv("METRICS_SINKS", "console")
     monkeypatch.setattr("sys.argv", command.split()[2:])
     with pytest.raises(SystemExit) as ended:

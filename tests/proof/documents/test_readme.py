@@ -22,8 +22,8 @@ from realtime_metrics.records import (
 from realtime_metrics.settings import ENVIRONMENT, Settings
 from realtime_metrics.sinks import SINKS
 from realtime_metrics.sinks.console import response_rows, session_rows
-from tests.proof.documents.markdown import DOCUMENTS, fences, links, quoted, read, resolves, rows, section, tables
 from tests.fakes.samples import response_record, session_record
+from tests.proof.documents.markdown import DOCUMENTS, fences, links, quoted, read, resolves, rows, section, tables
 from tests.proof.scenarios import names
 from tests.proof.wire.test_faults import EXPECTED
 

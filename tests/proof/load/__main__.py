@@ -1,4 +1,4 @@
-"""`python -m tests.proof.load calls | soak`: what the reporting costs under load. The exit code is 1 if a record is lost."""
+"""`python -m tests.proof.load calls | soak`: what the reporting costs under load. Exit code 1: a record was lost."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""`python -m tests.proof.load calls`: many calls at once in one process, over the real wire, and what their reporting costs.
+"""`python -m tests.proof.load calls`: many calls at once in one process, over the real wire, and what reporting costs.
 
 Every call is a real `AgentSession` with the project's agent, the real Google plugin and the real VAD. The user is
 silent, the program asks for each reply. The local Gemini Live server runs in a process of its own.

@@ -64,7 +64,10 @@ def test_whether_counts_contradict_each_other_is_for_the_library_to_say(numbers:
 
 @given(st.integers(min_value=0, max_value=10**15), st.integers(min_value=0, max_value=10**15))
 def test_costs_are_exact_and_add_up(first: int, second: int) -> None:
-    costs = [PriceList().cost(counts(output=n, output_audio=n, total=n), MODEL, "Gemini", TODAY).usd for n in (first, second, first + second)]
+    costs = [
+        PriceList().cost(counts(output=n, output_audio=n, total=n), MODEL, "Gemini", TODAY).usd
+        for n in (first, second, first + second)
+    ]
     assert costs[0] is not None
     assert costs[1] is not None
     assert costs[0] + costs[1] == costs[2]

@@ -17,6 +17,9 @@ TEXTS = {
     "wait": "Wait, is it warm in Spain?",
 }
 """All end in a sound whose end Silero's VAD hears within 60 ms (others: 140 ms): a stopwatch can be exact."""
+HEAD = """\
+# Where each utterance lies in speech.wav: 16 kHz, mono, PCM16. Nobody's voice: espeak-ng computed it (en-us+f3).
+"""
 GAP = np.zeros(WAV_SAMPLE_RATE // 20, np.int16)
 WINDOW = WAV_SAMPLE_RATE // 100
 AUDIBLE = 200
@@ -39,7 +42,7 @@ def speak(text: str) -> Samples:
 
 def main() -> None:
     pieces: list[Samples] = [GAP]
-    table = "# Where each utterance lies in speech.wav: 16 kHz, mono, PCM16. Nobody's voice: espeak-ng computed it (en-us+f3).\n"
+    table = HEAD
     for name, text in TEXTS.items():
         start, samples = sum(map(len, pieces)), speak(text)
         pieces += [samples, GAP]

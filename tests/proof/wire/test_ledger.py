@@ -79,7 +79,13 @@ scenarios = st.builds(
 )
 
 
-@settings(max_examples=FUZZED_CALLS // SESSIONS, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck), phases=PHASES)
+@settings(
+    max_examples=FUZZED_CALLS // SESSIONS,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+    phases=PHASES,
+)
 @given(st.lists(scenarios, min_size=SESSIONS, max_size=SESSIONS))
 def test_the_records_of_random_sessions_sum_to_the_providers_ledger(several: list[Scenario]) -> None:
     asyncio.run(play_all(several))
