@@ -35,7 +35,8 @@ def environment() -> dict[str, str]:
     Bytecode is kept: a hundred agents start in the proof, and each then starts in half the time.
     """
     inherited = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")}
-    return {"UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never", "PIP_ROOT_USER_ACTION": "ignore"} | inherited
+    ours = {"UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never", "PIP_ROOT_USER_ACTION": "ignore"}
+    return ours | inherited | {"PATH": f"{TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> None:
