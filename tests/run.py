@@ -40,11 +40,7 @@ def environment() -> dict[str, str]:
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> None:
-    """Run a command and show what it writes.
-
-    Raises:
-        SystemExit: it failed.
-    """
+    """Run a command and show what it writes; if it fails, end with its exit code."""
     told = " ".join(str(word).removeprefix(f"{ROOT}{os.sep}") for word in command)
     print(f"\n$ {told}   ({cwd.relative_to(ROOT) if cwd != ROOT else 'here'})", flush=True)
     done = subprocess.run(command, cwd=cwd, env=environment() | variables, stdin=subprocess.DEVNULL, check=False)
@@ -56,7 +52,7 @@ def uv() -> str:
     """Return the program of the version that pyproject.toml names, installed if it is not there yet."""
     if found := shutil.which("uv", path=str(TOOLS / "bin")):
         return found
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts this has any Python
         sys.exit(f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}")
     (pinned,) = re.findall(r'"(uv==[0-9.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     run(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", TOOLS, pinned)
@@ -93,12 +89,10 @@ def laid_over(project: Path) -> Path:
 
 
 def prove(project: Path, only: str, count: str = "once") -> None:
-    """Run the proof against a copy of the project.
+    """Run the proof against a copy of the project, which is only read.
 
-    Args:
-        project: a rendered project; it is only read.
-        only: a part of the proof, by its path below `tests/proof`; empty: all of it, style and types too.
-        count: `long` for the full counts.
+    `only` is a part of the proof, by its path below `tests/proof`; empty is all of it, style and types too.
+    `count` is `long` for the full counts.
     """
     copy = laid_over(project)
     python = (uv(), "run", "--no-sync")
@@ -151,7 +145,9 @@ def main() -> None:
     for command in (setup, project, test, bench):
         commands.add_parser(command.__name__, help=(command.__doc__ or "").partition("\n")[0])
     proof = commands.add_parser("proof", help="run the proof against a copy of a rendered project")
-    proof.add_argument("project", nargs="?", type=Path, help="a rendered project (default: one with the default answers)")
+    proof.add_argument(
+        "project", nargs="?", type=Path, help="a rendered project (default: one with the default answers)"
+    )
     proof.add_argument("--long", action="store_true", help="the full counts: fuzz, spoken turns, load, soak")
     proof.add_argument("--only", default="", metavar="PATH", help="a part, as in --only wire/test_faults.py")
     given = parser.parse_args()

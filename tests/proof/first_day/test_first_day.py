@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.proof.documents.markdown import quoted, read, rows, section
 from tests.proof.first_day.project import assert_the_owners_checks_pass, fresh_copy, set_line, take
 
+DELETABLE = rows(section(read("README.md"), "What you may delete, and with what"))
 INSTRUCTIONS = '''instructions = """
 You are the front desk of a small hotel.
 
@@ -35,8 +37,9 @@ def test_a_row_a_sink_a_tool(project: Path, exercise: str) -> None:
     assert_the_owners_checks_pass(project)
 
 
-@pytest.mark.parametrize("deleted", ["demo", "docs", "docs/walkthrough.md", "ops"])
-def test_what_may_be_deleted(project: Path, deleted: str) -> None:
-    path = project / deleted
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+@pytest.mark.parametrize("row", DELETABLE, ids=lambda row: row[0])
+def test_what_may_be_deleted(project: Path, row: list[str]) -> None:
+    for name in quoted(row[0]):
+        path = project / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert_the_owners_checks_pass(project)
