@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +51,8 @@ def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> None:
 
 def uv() -> str:
     """Return the program of the version that pyproject.toml names, installed if it is not there yet."""
+    if not find_spec("pip"):  # an environment that uv made, and of this repository: uv is in it
+        return shutil.which("uv", path=str(Path(sys.executable).parent)) or sys.exit(f"{sys.executable} has no pip")
     if found := shutil.which("uv", path=str(TOOLS / "bin")):
         return found
     if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts this has any Python
@@ -84,7 +87,8 @@ def laid_over(project: Path) -> Path:
     shutil.copytree(project, COPY, ignore=NOT_COPIED, dirs_exist_ok=True)
     shutil.copytree(ROOT / PROOF, COPY / PROOF, ignore=NOT_COPIED, dirs_exist_ok=True)
     run(uv(), "sync", "--quiet", cwd=COPY)
-    run(uv(), "pip", "install", "--quiet", "--python", ".venv", "--requirement", PROOF / "requirements.txt", cwd=COPY)
+    more = ("--python", ".venv", "--resolution", "highest", "--requirement", PROOF / "requirements.txt")
+    run(uv(), "pip", "install", "--quiet", *more, cwd=COPY)
     return COPY
 
 

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
-from demo.agent_process import PROJECT
+from demo.agent_process import PERSONAL, PROJECT
 from demo.scenario import load, names
+from tests import conftest
 from tests.proof.demo.conftest import run_demo
+from tests.proof.scenarios import FILES
 
 Run = subprocess.CompletedProcess[str]
 
@@ -71,10 +73,20 @@ def test_an_unknown_scenario_is_one_line_and_exit_code_2() -> None:
     assert len(refused.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["invalid-key", "tool-call"])
-def test_a_scenario_ends_as_it_expects(name: str) -> None:
-    played = run_demo("--scenario", name)
+def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_2() -> None:
+    refused = run_demo("--scenario", "nowhere/nope.toml")
+    assert refused.returncode == 2
+    assert refused.stderr == "--scenario 'nowhere/nope.toml' cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize("name_or_file", ["invalid-key", "tool-call", str(FILES["unknown-model"])])
+def test_a_scenario_ends_as_it_expects(name_or_file: str) -> None:
+    played = run_demo("--scenario", name_or_file)
     assert played.returncode == 0, played.stdout + played.stderr
+
+
+def test_the_owners_tests_and_the_demo_keep_out_the_same_variables() -> None:
+    assert conftest.PERSONAL == PERSONAL
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no Ctrl-C can be sent to one process there")
