@@ -21,8 +21,7 @@ async def test_every_wait_is_that_of_a_stopwatch_at_the_users_end() -> None:
     done = await finished_call(Scenario(turns=turns))
     assert len(done.responses) == SPOKEN_TURNS + 1
     waits = [
-        heard.first_audio_at - (spoken.ended_at or 0)
-        for spoken, heard in zip(done.spoken, done.heard[1:], strict=True)
+        heard.first_audio_at - (spoken.ended_at or 0) for spoken, heard in zip(done.spoken, done.heard[1:], strict=True)
     ]
     reported = [record["time_to_first_audio_s"] for record in done.responses[1:]]
     assert reported == pytest.approx(waits, abs=STOPWATCH_S)
