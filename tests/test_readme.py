@@ -23,6 +23,10 @@ PLACEHOLDER = "PATH-OR-URL-OF-THIS-REPOSITORY"
 SHORTENED = {
     "make test": "make --dry-run test",
     "make test-fast": "make --dry-run test-fast",
+    "make proof": "make --dry-run proof",
+    "make proof PROJECT=../front-desk": "make --dry-run proof PROJECT=../front-desk",
+    "uv run tests/run.py test": "uv run tests/run.py --help",
+    "uv run tests/run.py proof": "uv run tests/run.py proof --help",
     "make bench": "make --dry-run bench",
     "uv run pytest": "uv run pytest --collect-only -q",
     'uv run pytest -m "not slow"': "uv run pytest --collect-only -q",

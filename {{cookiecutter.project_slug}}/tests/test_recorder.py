@@ -2,14 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from livekit.agents import CloseReason, llm
-from livekit.agents.voice import SpeechHandle
 
 from agent import MetricsAgent
 from realtime_metrics import journal, pipeline
@@ -496,72 +492,3 @@ async def test_figures_that_the_plugin_does_not_pass_on_are_unknown_with_the_rea
         assert record.thoughts_tokens is None
         assert record.usage_reason is not None
         assert "not in this plugin's public metrics" in record.usage_reason
-
-
-# -- any order of events
-
-MOVES = ("usage", "repeat", "growth", "message", "speak", "generated", "played", "interrupted", "later")
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    script=st.lists(st.lists(st.sampled_from(MOVES), max_size=7), min_size=1, max_size=4),
-    order=st.randoms(use_true_random=False),
-)
-def test_every_response_has_exactly_one_record_and_no_token_is_lost_in_any_order_of_events(
-    script: list[list[str]], order: Any
-) -> None:
-    asyncio.run(_play(script, order))
-
-
-async def _play(script: list[list[str]], order: Any) -> None:
-    stage = Stage()
-    handles: dict[str, SpeechHandle] = {}
-    told: dict[str, set[int]] = {}
-    left = {f"GR_{number}": list(moves) for number, moves in enumerate(script, 1)}
-    patch = pytest.MonkeyPatch()
-    patch.setattr(journal, "SETTLE_S", 0.001)
-    patch.setattr(pipeline, "LOOK_S", 0.001)
-    try:
-        while left:
-            request_id = order.choice(sorted(left))
-            if request_id not in handles:
-                handles[request_id] = stage.generate(request_id)
-                told[request_id] = set()
-            elif left[request_id]:
-                await _move(stage, left[request_id].pop(0), request_id, handles[request_id], told[request_id])
-            else:
-                del left[request_id]
-        session = await stage.end()
-    finally:
-        patch.undo()
-    created = list(handles)
-    assert [record.request_id for record in stage.responses] == created
-    assert [record.turn for record in stage.responses] == list(range(1, len(created) + 1))
-    reported = sum(record.total_tokens or 0 for record in stage.responses) + session.unbooked_total_tokens
-    assert reported == sum(max(totals, default=0) for totals in told.values())
-    assert session.responses == len(created)
-
-
-async def _move(stage: Stage, what: str, request_id: str, handle: SpeechHandle, told: set[int]) -> None:
-    grown = Usage(output_audio=60 + 10 * len(told))
-    moves: dict[str, Callable[[], object]] = {
-        "message": lambda: stage.message(request_id, audio_at=NOW),
-        "speak": lambda: stage.speak(handle, NOW),
-        "generated": stage.end_generation,
-        "played": lambda: None if handle.done() else stage.end_speech(handle),
-        "interrupted": lambda: handle.interrupt(force=True),
-    }
-    if what == "later":
-        await asyncio.sleep(0.003)
-    elif what in moves:
-        moves[what]()
-    else:
-        sent = Usage() if what == "usage" or not told else grown if what == "growth" else _last(told)
-        if sent.total >= max(told, default=0) or sent.total in told:
-            told.add(sent.total)
-            stage.usage(request_id, sent)
-
-
-def _last(told: set[int]) -> Usage:
-    return Usage(output_audio=max(told) - Usage(output_audio=0).total)

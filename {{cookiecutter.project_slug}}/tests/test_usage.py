@@ -2,8 +2,6 @@
 
 import pytest
 from google.genai import types
-from hypothesis import given
-from hypothesis import strategies as st
 
 from realtime_metrics.records import TOKEN_FIELDS
 from realtime_metrics.usage import MalformedUsageError, Tokens, UsageBook, add, from_metrics, from_raw
@@ -126,44 +124,8 @@ def booked(*messages: Tokens) -> UsageBook:
     return book
 
 
-COUNTS = st.integers(min_value=0, max_value=10**12)
-MESSAGES = st.builds(snapshot, COUNTS, COUNTS)
-
-
 def test_without_a_message_nothing_is_known() -> None:
     assert UsageBook().total() is None
-
-
-@given(MESSAGES, st.integers(min_value=1, max_value=5))
-def test_a_message_counts_once_however_often_it_is_repeated(message: Tokens, times: int) -> None:
-    book = booked(*[message] * times)
-    assert book.total() == message
-    assert book.messages == times
-
-
-@given(st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=6))
-def test_of_growing_snapshots_the_last_counts(increments: list[tuple[int, int]]) -> None:
-    inputs = outputs = 0
-    snapshots = []
-    for more_input, more_output in increments:
-        inputs, outputs = inputs + more_input, outputs + more_output
-        snapshots.append(snapshot(inputs, outputs))
-    assert booked(*snapshots).total() == snapshots[-1]
-
-
-@given(st.lists(st.integers(min_value=1, max_value=10**12), min_size=1, max_size=6, unique=True))
-def test_messages_that_do_not_grow_are_summed(outputs: list[int]) -> None:
-    shrinking = sorted(outputs, reverse=True)
-    total = booked(*(snapshot(0, output) for output in shrinking)).total()
-    assert total == snapshot(0, sum(shrinking))
-
-
-@given(st.lists(MESSAGES, min_size=1, max_size=6))
-def test_the_total_is_at_least_every_message_and_at_most_their_sum(messages: list[Tokens]) -> None:
-    total = booked(*messages).total() or {}
-    for name in ("input_tokens", "output_tokens", "total_tokens"):
-        counts = [message[name] or 0 for message in messages]
-        assert max(counts) <= (total[name] or 0) <= sum(counts)
 
 
 def test_a_snapshot_that_brings_the_details_replaces_the_one_that_had_none() -> None:
