@@ -15,7 +15,8 @@ Your agent is ready. Next:
     uv run agent.py console    talk to it: first copy .env.example to .env.local and fill in the keys
 """  # noqa: PTH109
 
-if int("{{ ('_output_dir' in cookiecutter) | int }}"):
+# Where standard output was closed, Python has none.
+if int("{{ ('_output_dir' in cookiecutter) | int }}") and sys.stdout:
     try:
         print(NEXT.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding), flush=True)
     except OSError:  # nobody reads any more, so Python's own flush at the end would fail too
