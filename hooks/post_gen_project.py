@@ -11,8 +11,8 @@ NEXT = f"""
 Your agent is ready. Next:
 
     cd "{os.getcwd()}"
-    uv run -m demo             a whole call with its reports, offline: no keys, no microphone
-    uv run agent.py console    talk to it: first copy .env.example to .env.local and fill in the keys
+    uv run -m demo             a whole call, offline: no keys, no microphone
+    uv run agent.py console    talk to it (.env.example says where keys go)
 """  # noqa: PTH109
 
 # Where standard output was closed, Python has none.

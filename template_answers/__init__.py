@@ -14,8 +14,8 @@ from cookiecutter.exceptions import FailedHookException
 from jinja2 import Environment
 from jinja2.ext import Extension
 
-from template_answers.again import command
-from template_answers.rules import problems
+from .again import command, started_by_cookiecutter
+from .rules import problems
 
 PROJECT_FOLDER = "{{cookiecutter.project_slug}}"
 
@@ -29,14 +29,17 @@ def toml(text: str) -> str:
 
 
 def check_answers(answers: Mapping[str, Any]) -> str:
-    """Return an empty string, or raise FailedHookException, which cookiecutter shows without a traceback."""
+    """Return an empty string, or raise what the program shows without a traceback.
+
+    That is FailedHookException for cookiecutter. cruft shows one with every exception, but for SystemExit.
+    """
     if not (found := problems(answers)):
         return ""
     lines = [f"  {question}: {problem}" for question, of_it in found.items() for problem in of_it]
     message = "\n".join(["No project was rendered. Please change:", *lines])
     if again := command(answers, refused=found):
         message += f"\n\nThis asks again, with your other answers filled in:\n\n    {again}\n"
-    raise FailedHookException(message)
+    raise FailedHookException(message) if started_by_cookiecutter(answers) else SystemExit(message)
 
 
 class TemplateAnswers(Extension):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from template_answers.rules import QUESTIONS, unwanted_characters
+from .rules import QUESTIONS, unwanted_characters
 
 # In double quotes, cmd or PowerShell would obey these (PowerShell takes curly quotes for straight ones).
 _NOT_FOR_WINDOWS = re.compile(r'["“”„%!$`]')
@@ -25,7 +25,7 @@ def command(answers: Mapping[str, Any], refused: Collection[str]) -> str:
     """
     given = _good(answers, refused)
     template = _without_secrets(str(answers.get("_template", "")))
-    if "_output_dir" in answers:  # only cookiecutter sets it
+    if started_by_cookiecutter(answers):
         words = ["cookiecutter", template]
         if answers["_output_dir"] != os.getcwd():  # noqa: PTH109
             words += ["--output-dir", answers["_output_dir"]]
@@ -37,6 +37,11 @@ def command(answers: Mapping[str, Any], refused: Collection[str]) -> str:
     if "UV" in os.environ:  # uv sets it for what it starts
         words.insert(0, "uvx")
     return _line(words) if template and all(map(_can_be_pasted, words)) else ""
+
+
+def started_by_cookiecutter(answers: Mapping[str, Any]) -> bool:
+    """Return whether cookiecutter itself renders, not cruft, which does not set this."""
+    return "_output_dir" in answers
 
 
 def _good(answers: Mapping[str, Any], refused: Collection[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from template_answers.voices import VOICES
+from .voices import VOICES
 
 _HERE = Path(__file__).parent
 _MAX_SHOWN = 60
