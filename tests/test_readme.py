@@ -14,6 +14,7 @@ import pytest
 from uv import find_uv_bin
 
 from template_answers.rules import QUESTIONS
+from template_answers.voices import VOICES
 from tests.baked import TEMPLATE, BakedProject, bake, clone_of_the_template, git, run
 
 README = (TEMPLATE / "README.md").read_text(encoding="utf-8")
@@ -86,6 +87,10 @@ def test_the_readme_shows_commands_of_every_kind() -> None:
 
 def test_the_readme_names_every_question_with_its_meaning() -> None:
     assert re.findall(r"(?m)^\| `(\w+)` \| .{10,} \| .+ \|$", README) == list(QUESTIONS)
+
+
+def test_every_voice_is_described() -> None:
+    assert dict(re.findall(r"(\w+)\s\(([\w-]+)\)[,.]", README.partition("### Voices")[2].partition("##")[0])) == VOICES
 
 
 def test_the_readmes_links_and_pictures_lead_somewhere() -> None:

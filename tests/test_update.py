@@ -64,7 +64,7 @@ def test_an_update_brings_the_improvements_and_keeps_the_teams_edits(project: Ba
         file.write("\n# This month's improvement.\n")
     (source / "demo" / "new.py").write_text("new = True\n", encoding="utf-8")
     replace(source / "agent.toml", "# What this agent is.", "# This month's improvement.\n# What this agent is.")
-    replace(template / "cookiecutter.json", '"Puck",', '"Puck",\n    "Nova",')
+    replace(template / "cookiecutter.json", '"gemini-3.8-live",', '"gemini-3.8-live",\n    "gemini-4-live",')
     commit_all(template, "This month")
 
     assert "Traceback" not in cruft(project.path, "update", "--skip-apply-ask").stdout
@@ -145,7 +145,6 @@ def test_an_update_may_change_the_rules_and_the_filters_of_the_answers(project: 
     """Cruft renders the old and the new version in one process: a filter that is new needs a module of a new name."""
     (template / "template_answers").rename(template / "template_answers_2")
     module = template / "template_answers_2" / "__init__.py"
-    replace(module, "from template_answers.rules", "from template_answers_2.rules")
     replace(module, '"toml": toml,', '"toml": toml, "brand_new": str.upper,')
     replace(template / "cookiecutter.json", "template_answers.Temp", "template_answers_2.Temp")
     replace(template / SOURCE.name / "agent.toml", "voice = ", '# {{ "new" | brand_new }}\nvoice = ')

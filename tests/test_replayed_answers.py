@@ -1,4 +1,4 @@
-"""Bad answers that reach the engine past the questions: replay files, config files, a skipped first wall."""
+"""Answers that reach the engine past the questions, in replay and config files, meet the same check."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ from typing import Any
 
 import pytest
 from cookiecutter.exceptions import FailedHookException
-from cookiecutter.hooks import run_hook_from_repo_dir
-from jinja2.ext import Extension
-from jinja2.filters import FILTERS
 
-from template_answers import TemplateAnswers, hexadecimal, refusal
 from template_answers.rules import QUESTIONS
 from tests.baked import DEFAULT_SLUG, TEMPLATE, bake, run_cookiecutter
 from tests.test_answers import REFUSED, nothing_was_left
 
 BAD_REPLAYS: list[tuple[str, Any]] = [
     *((question, answer) for question, answer, _ in REFUSED),
-    ("voice", "Nobody"),
     ("model", "gemini-live-2.5-flash-native-audio"),
     ("metrics_sink", "foo"),
     ("project_slug", "a/b/c"),
@@ -65,7 +60,12 @@ def test_a_bad_replay_file_is_refused_before_a_folder_exists(
     monkeypatch.chdir(output)
     monkeypatch.syspath_prepend(TEMPLATE)
     with pytest.raises(FailedHookException, match=rf"(?m)^  {question}: "):
-        generate_files(TEMPLATE, context(**{question: answer}), output_dir=str(output))
+        generate_files(
+            TEMPLATE,
+            context(**{question: answer, "_output_dir": str(output)}),
+            output_dir=str(output),
+            accept_hooks=False,
+        )
     assert nothing_was_left(output)
 
 
@@ -80,40 +80,13 @@ def test_a_replay_file_with_a_bad_slug_is_refused_in_words(slug: str, output: Pa
 
 def test_a_config_file_with_bad_answers_is_refused_in_words(output: Path) -> None:
     config = output.parent.parent / "config.yaml"
-    config.write_text('default_context:\n  temperature: 9\n  project_slug: "a\\tb"\n', encoding="utf-8")
+    config.write_text('default_context:\n  temperature: 9\n  voice: Kora\n  project_slug: "a\\tb"\n', encoding="utf-8")
     told = run_cookiecutter("--no-input", "--config-file", str(config), output=output)
     assert told.returncode == 1
     assert "  temperature: '9' is not a number from 0 to 2" in told.stdout
     assert "  project_slug: 'a\\tb' must be" in told.stdout
+    assert "  voice: 'Kora' is none of Gemini's voices. Did you mean Kore?\n" in told.stdout
     assert nothing_was_left(output)
-
-
-@pytest.fixture
-def without_the_first_wall(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TemplateAnswers, "__init__", Extension.__init__)
-    for name, filter_ in (("refusal", refusal), ("hexadecimal", hexadecimal)):
-        monkeypatch.setitem(FILTERS, name, filter_)
-
-
-def run_pre_gen(project: Path, **answers: Any) -> None:
-    project.mkdir()
-    run_hook_from_repo_dir(TEMPLATE, "pre_gen_project", project, context(**answers), delete_project_on_failure=True)
-
-
-@pytest.mark.usefixtures("without_the_first_wall")
-@pytest.mark.parametrize(("question", "answer"), [("temperature", "hot"), ("voice", "X"), ("instructions", "\ud800")])
-def test_the_hook_refuses_in_words_where_the_first_wall_is_gone(
-    question: str, answer: str, output: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(FailedHookException):
-        run_pre_gen(output / "project", **{question: answer})
-    assert f"No project was rendered. Please change:\n  {question}: " in capfd.readouterr().err
-    assert nothing_was_left(output)
-
-
-def test_the_hook_lets_odd_but_good_answers_pass_and_runs_nothing_of_them(output: Path) -> None:
-    run_pre_gen(output / "project", instructions='"""; open("owned", "w")  # \\', project_name="\")'; exit(3)")
-    assert list((output / "project").iterdir()) == []
 
 
 def test_the_hooks_are_valid_python_as_they_lie() -> None:
