@@ -7,8 +7,8 @@ import pytest
 from livekit.agents import function_tool
 
 from agent import MetricsAgent, settings
-from realtime_metrics.journal import Journal
-from realtime_metrics.sinks import AnyRecord
+from realtime_metrics.records import AnyRecord
+from realtime_metrics.responses import Responses
 from realtime_metrics.sinks.console import ConsoleSink, response_rows
 from tests.fakes.call import FakeCall, until
 from tests.fakes.realtime import FakeRealtimeModel, Reply, Usage
@@ -30,7 +30,7 @@ RECIPE_ROWS = [
     "Total Tokens",
     "Tokens/Second",
 ]
-BEYOND_THE_RECIPE = ["↳ Unknown Modality", "Model", "Voice", "Interrupted", "Cost"]
+BEYOND_THE_RECIPE = ["↳ Unknown Modality", "Model", "Voice", "Interrupted", "Audio", "Cost"]
 
 
 class WeatherAgent(MetricsAgent):
@@ -42,7 +42,7 @@ class WeatherAgent(MetricsAgent):
 
 async def test_on_enter_the_agent_asks_for_a_reply_and_listens_to_its_metrics() -> None:
     async with FakeCall(Reply()) as call:
-        await until(lambda: call.model.requests == 1)
+        await until(lambda: call.model.requests == [settings.greeting])
         call.model.connect(0.12)
         await until(lambda: bool(call.connections))
         assert (await call.reported()).turn == 1
@@ -63,9 +63,9 @@ async def test_every_response_makes_exactly_one_report() -> None:
         session = await call.end()
     assert [record.turn for record in call.responses] == [1, 2, 3, 4, 5]
     assert len({record.request_id for record in call.responses}) == 5
-    assert answer_of_the_tool.time_to_first_audio_from == "user_speech_end"
-    assert session.responses == 5
-    assert session.total_tokens == 5 * Usage().total
+    assert answer_of_the_tool.wait.time_to_first_audio_from == "user_speech_end"
+    assert session.sums.responses == 5
+    assert session.tokens["total_tokens"] == 5 * Usage().total
 
 
 async def test_a_connect_is_never_shown_as_a_response() -> None:
@@ -75,7 +75,7 @@ async def test_a_connect_is_never_shown_as_a_response() -> None:
         call.model.connect(0.34)
         session = await call.end()
     assert [(record.connection_s, record.reconnect) for record in call.connections] == [(0.12, False), (0.34, True)]
-    assert (session.responses, session.connections, session.reconnects) == (1, 2, 1)
+    assert (session.sums.responses, session.sums.connections, session.sums.reconnects) == (1, 2, 1)
 
 
 async def test_the_table_has_every_row_of_the_recipe_in_its_order_and_each_is_right() -> None:
@@ -98,7 +98,7 @@ async def test_the_table_has_every_row_of_the_recipe_in_its_order_and_each_is_ri
     rows = response_rows(record)
     assert [name for name, _ in rows if name in RECIPE_ROWS] == RECIPE_ROWS
     assert {name for name, _ in rows} >= set(BEYOND_THE_RECIPE)
-    assert record.duration_s is not None
+    assert record.wait.duration_s is not None
     assert record.tokens_per_second is not None
     values = [value for name, value in rows if name in RECIPE_ROWS]
     assert values == [
@@ -106,7 +106,7 @@ async def test_the_table_has_every_row_of_the_recipe_in_its_order_and_each_is_ri
         "tests.fakes.realtime.FakeRealtimeModel",
         generation.id,
         record.timestamp,
-        f"{record.duration_s:.3f} s",
+        f"{record.wait.duration_s:.3f} s",
         "n/a (no end of user speech was seen since the agent's last reply)",
         "1,147",
         "1,100",
@@ -116,13 +116,13 @@ async def test_the_table_has_every_row_of_the_recipe_in_its_order_and_each_is_ri
         "60",
         "5",
         "1,214",
-        f"{67 / record.duration_s:.1f}",
+        f"{67 / record.wait.duration_s:.1f}",
     ]
     beyond = [(name, value) for name, value in rows if name in BEYOND_THE_RECIPE]
     assert beyond[:5] == [
         ("↳ Unknown Modality", "7"),
         ("↳ Unknown Modality", "2"),
-        ("Model", f"Gemini {record.model}"),
+        ("Model", f"Gemini {record.origin.model}"),
         ("Voice", settings.voice),
         ("Interrupted", "no"),
     ]
@@ -139,15 +139,15 @@ async def test_a_response_without_audio_shows_na_and_why() -> None:
 async def test_a_tool_call_shows_na_and_why() -> None:
     async with FakeCall(Reply("", audio_s=0, calls=("get_weather",)), agent=WeatherAgent) as call:
         record = await call.reported()
-    assert record.time_to_first_audio_reason == "no audio: the response was a tool call"
+    assert record.wait.time_to_first_audio_reason == "no audio: the response was a tool call"
 
 
 async def test_a_session_without_audio_output_shows_na_and_why() -> None:
     model = FakeRealtimeModel(audio_output=False)
     async with FakeCall(Reply("Text only.", audio_s=0), audio=False, model=model) as call:
         record = await call.reported()
-    assert (record.time_to_first_audio_s, record.time_to_first_audio_from) == (None, None)
-    assert record.time_to_first_audio_reason == "the session has no audio output"
+    assert (record.wait.time_to_first_audio_s, record.wait.time_to_first_audio_from) == (None, None)
+    assert record.wait.time_to_first_audio_reason == "the session has no audio output"
 
 
 async def test_a_provider_that_sends_a_time_to_first_token_is_believed_where_nothing_better_is_known() -> None:
@@ -157,8 +157,8 @@ async def test_a_provider_that_sends_a_time_to_first_token_is_believed_where_not
         generation.end()
         generation.report(ttft=0.4)
         record = await call.reported()
-    assert (record.time_to_first_audio_s, record.time_to_first_audio_from) == (0.4, "model")
-    assert record.provider == "other"
+    assert (record.wait.time_to_first_audio_s, record.wait.time_to_first_audio_from) == (0.4, "model")
+    assert record.origin.provider == "other"
 
 
 class BrokenSink:
@@ -187,7 +187,7 @@ async def test_a_recorder_that_fails_does_not_disturb_the_call(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr(Journal, "_open_response", fail)
+    monkeypatch.setattr(Responses, "created", fail)
     said: list[str] = []
     async with FakeCall(Reply("Hello.")) as call:
         call.session.on("conversation_item_added", lambda event: said.append(event.item.text_content))
@@ -195,7 +195,7 @@ async def test_a_recorder_that_fails_does_not_disturb_the_call(
         await call.model.play(Reply("Fine."))
         await until(lambda: said == ["Hello.", "Fine."])
         session = await call.end()
-    assert session.responses == 0
+    assert session.sums.responses == 0
     told = [entry for entry in caplog.records if entry.message.startswith("the metrics recorder failed")]
     assert {entry.levelno for entry in told} == {logging.ERROR}
     assert len(told) == len({entry.message for entry in told}), "each failing handler is told once"

@@ -99,7 +99,7 @@ async def test_a_fatal_failure_ends_the_session_with_two_lines_and_its_kind(capl
         await until(lambda: call.kept.closed)
         session = await call.end()
     assert session.end_reason == "policy_violation"
-    assert session.errors == {"policy_violation": 1}
+    assert session.sums.errors == {"policy_violation": 1}
     told = [entry for entry in caplog.records if entry.name == "livekit.agents.realtime_metrics"]
     assert [entry.levelno for entry in told] == [logging.ERROR, logging.ERROR]
     assert "models/nothing is not found" in told[0].message
@@ -118,8 +118,8 @@ async def test_a_failure_that_the_plugin_recovers_from_is_a_warning_and_is_count
         await call.model.play(Reply("Still here."))
         await call.reported(2)
         session = await call.end()
-    assert session.errors == {"connection_closed_1011": 1}
+    assert session.sums.errors == {"connection_closed_1011": 1}
     assert session.end_reason == "user_initiated"
-    assert session.reconnects == 1
+    assert session.sums.reconnects == 1
     told = [entry for entry in caplog.records if entry.name == "livekit.agents.realtime_metrics"]
     assert [entry.levelno for entry in told] == [logging.WARNING]

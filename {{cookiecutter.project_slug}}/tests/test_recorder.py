@@ -41,12 +41,12 @@ async def test_the_wait_for_an_answer_is_from_the_end_of_the_users_speech_to_the
         call.session.on("conversation_item_added", lambda event: marks.update(event.item.metrics))
         await call.model.play(Reply("Fine.", latency_s=0.1))
         record = await call.reported(2)
-    assert record.time_to_first_audio_from == "user_speech_end"
-    assert record.time_to_first_audio_s is not None
-    assert record.time_to_first_audio_s == pytest.approx(marks["started_speaking_at"] - marks["listening"], abs=0.02)
-    assert record.time_to_first_audio_s == pytest.approx(marks["e2e_latency"], abs=0.02), "the framework's own figure"
-    assert record.time_to_first_audio_s > 0.25 + 0.1, "the VAD's silence and the model's latency are waiting, too"
-    assert record.playback_latency_s == pytest.approx(0.03, abs=0.02)
+    assert record.wait.time_to_first_audio_from == "user_speech_end"
+    assert record.wait.time_to_first_audio_s is not None
+    assert record.wait.time_to_first_audio_s == pytest.approx(marks["started_speaking_at"] - marks["listening"], abs=0.02)
+    assert record.wait.time_to_first_audio_s == pytest.approx(marks["e2e_latency"], abs=0.02), "the framework's own figure"
+    assert record.wait.time_to_first_audio_s > 0.25 + 0.1, "the VAD's silence and the model's latency are waiting, too"
+    assert record.wait.playback_latency_s == pytest.approx(0.03, abs=0.02)
 
 
 async def test_what_the_wait_consisted_of_adds_up() -> None:
@@ -56,12 +56,12 @@ async def test_what_the_wait_consisted_of_adds_up() -> None:
         await call.user_speaks(silence_s=0.1)
         await call.model.play(Reply("Fine.", latency_s=0.1, audio_after_s=0.05))
         record = await call.reported(2)
-    parts = [record.time_to_generation_s, record.generation_to_audio_s, record.playback_latency_s]
+    parts = [record.wait.time_to_generation_s, record.wait.generation_to_audio_s, record.wait.playback_latency_s]
     known = [part for part in parts if part is not None]
     assert len(known) == 3
-    assert record.time_to_first_audio_s == pytest.approx(sum(known), abs=0.001)
-    assert record.generation_to_audio_s is not None
-    assert record.generation_to_audio_s >= 0.05
+    assert record.wait.time_to_first_audio_s == pytest.approx(sum(known), abs=0.001)
+    assert record.wait.generation_to_audio_s is not None
+    assert record.wait.generation_to_audio_s >= 0.05
 
 
 async def test_the_wait_for_the_greeting_is_from_its_request() -> None:
@@ -70,10 +70,10 @@ async def test_the_wait_for_the_greeting_is_from_its_request() -> None:
         call.session.on("conversation_item_added", lambda event: marks.update(event.item.metrics))
         asked_at = time.time()
         record = await call.reported(1)
-    assert record.time_to_first_audio_from == "reply_requested"
-    assert record.time_to_first_audio_s is not None
-    assert record.time_to_first_audio_s == pytest.approx(marks["started_speaking_at"] - asked_at, abs=0.05)
-    assert record.time_to_first_audio_s >= 0.1
+    assert record.wait.time_to_first_audio_from == "reply_requested"
+    assert record.wait.time_to_first_audio_s is not None
+    assert record.wait.time_to_first_audio_s == pytest.approx(marks["started_speaking_at"] - asked_at, abs=0.05)
+    assert record.wait.time_to_first_audio_s >= 0.1
 
 
 async def test_speaking_is_measured_without_the_waiting_for_it() -> None:
@@ -87,10 +87,10 @@ async def test_speaking_is_measured_without_the_waiting_for_it() -> None:
         generation.report(Usage(output_audio=50, output_text=0))
         record = await call.reported()
     assert record.framework_duration_s is not None
-    assert record.duration_s is not None
+    assert record.wait.duration_s is not None
     assert record.framework_duration_s > 0.25
-    assert 0.1 <= record.duration_s < record.framework_duration_s - 0.1
-    assert record.tokens_per_second == pytest.approx(50 / record.duration_s)
+    assert 0.1 <= record.wait.duration_s < record.framework_duration_s - 0.1
+    assert record.tokens_per_second == pytest.approx(50 / record.wait.duration_s)
 
 
 async def test_a_response_that_the_user_cuts_short_is_interrupted_though_its_metrics_deny_it() -> None:
@@ -104,8 +104,8 @@ async def test_a_response_that_the_user_cuts_short_is_interrupted_though_its_met
         record = await call.reported()
         session = await call.end()
     assert record.interrupted
-    assert record.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
-    assert session.interrupted == 1
+    assert record.wait.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
+    assert session.sums.interrupted == 1
 
 
 async def test_a_response_interrupted_before_any_audio_has_no_wait_and_says_why() -> None:
@@ -118,8 +118,8 @@ async def test_a_response_interrupted_before_any_audio_has_no_wait_and_says_why(
         generation.report()
         record = await call.reported()
     assert record.interrupted
-    assert (record.time_to_first_audio_s, record.duration_s) == (None, None)
-    assert record.time_to_first_audio_reason == "interrupted before any audio was played"
+    assert (record.wait.time_to_first_audio_s, record.wait.duration_s) == (None, None)
+    assert record.wait.time_to_first_audio_reason == "interrupted before any audio was played"
 
 
 async def test_audio_without_a_transcript_is_reported_with_its_wait() -> None:
@@ -128,8 +128,8 @@ async def test_audio_without_a_transcript_is_reported_with_its_wait() -> None:
         await call.user_speaks()
         await call.model.play(Reply("", audio_s=0.1))
         record = await call.reported(2)
-    assert record.time_to_first_audio_from == "user_speech_end"
-    assert record.duration_reason == "the framework did not say when the first audio arrived"
+    assert record.wait.time_to_first_audio_from == "user_speech_end"
+    assert record.wait.duration_reason == "the framework did not say when the first audio arrived"
 
 
 async def test_a_slow_answer_is_marked_as_over_the_budget() -> None:
@@ -155,8 +155,8 @@ async def test_the_users_end_of_speech_may_be_told_after_the_agent_began_to_spea
     stage.usage("GR_1")
     stage.message("GR_1", audio_at=NOW + 2.0)
     await stage.end()
-    assert stage.responses[0].time_to_first_audio_s == pytest.approx(0.6)
-    assert stage.responses[0].time_to_first_audio_from == "user_speech_end"
+    assert stage.responses[0].wait.time_to_first_audio_s == pytest.approx(0.6)
+    assert stage.responses[0].wait.time_to_first_audio_from == "user_speech_end"
 
 
 async def test_one_end_of_speech_is_answered_only_once() -> None:
@@ -171,9 +171,9 @@ async def test_one_end_of_speech_is_answered_only_once() -> None:
         stage.end_speech(handle)
     await stage.end()
     first, second = stage.responses
-    assert first.time_to_first_audio_s == pytest.approx(0.5)
-    assert second.time_to_first_audio_s is None
-    assert second.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
+    assert first.wait.time_to_first_audio_s == pytest.approx(0.5)
+    assert second.wait.time_to_first_audio_s is None
+    assert second.wait.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
 
 
 async def test_audio_that_begins_while_the_user_speaks_has_no_wait() -> None:
@@ -184,8 +184,8 @@ async def test_audio_that_begins_while_the_user_speaks_has_no_wait() -> None:
     stage.usage("GR_1")
     stage.message("GR_1", audio_at=NOW + 1.0)
     await stage.end()
-    assert stage.responses[0].time_to_first_audio_s is None
-    assert stage.responses[0].time_to_first_audio_reason == "the user was still speaking when the audio began"
+    assert stage.responses[0].wait.time_to_first_audio_s is None
+    assert stage.responses[0].wait.time_to_first_audio_reason == "the user was still speaking when the audio began"
 
 
 @pytest.mark.parametrize(
@@ -203,8 +203,8 @@ async def test_a_reply_that_the_program_asked_for_is_waited_for_by_the_user_only
     stage.usage("GR_1")
     stage.message("GR_1", audio_at=NOW + 1.0)
     await stage.end()
-    assert stage.responses[0].time_to_first_audio_from == waited_from
-    assert stage.responses[0].time_to_first_audio_s == pytest.approx(wait_s)
+    assert stage.responses[0].wait.time_to_first_audio_from == waited_from
+    assert stage.responses[0].wait.time_to_first_audio_s == pytest.approx(wait_s)
 
 
 async def test_the_sessions_own_marks_come_before_the_models_time_to_first_token() -> None:
@@ -216,8 +216,8 @@ async def test_the_sessions_own_marks_come_before_the_models_time_to_first_token
     stage.usage("GR_1", ttft=0.2, duration=2.0)
     stage.message("GR_1", audio_at=NOW + 1.5)
     await stage.end()
-    assert stage.responses[0].time_to_first_audio_s == pytest.approx(0.5)
-    assert stage.responses[0].duration_s == pytest.approx(1.8), "a known ttft says when the model began to speak"
+    assert stage.responses[0].wait.time_to_first_audio_s == pytest.approx(0.5)
+    assert stage.responses[0].wait.duration_s == pytest.approx(1.8), "a known ttft says when the model began to speak"
 
 
 # -- one record per response
@@ -234,9 +234,9 @@ async def test_a_response_whose_usage_never_comes_is_recorded_without_it() -> No
     await until(lambda: bool(stage.responses))
     session = await stage.end()
     record = stage.responses[0]
-    assert (record.total_tokens, record.cost_usd, record.usage_messages) == (None, None, 0)
+    assert (record.tokens["total_tokens"], record.cost_usd, record.usage_messages) == (None, None, 0)
     assert record.usage_reason == record.cost_reason == "no usage message arrived"
-    assert (session.without_usage, session.total_tokens, session.cost_usd) == (1, None, None)
+    assert (session.sums.without_usage, session.tokens["total_tokens"], session.cost_usd) == (1, None, None)
     assert session.usage_reason == "1 of 1 responses came without usage"
 
 
@@ -274,7 +274,7 @@ async def test_usage_that_comes_after_its_response_was_recorded_is_summed_as_unb
     assert len(stage.responses) == 1
     assert session.unbooked_total_tokens == Usage().total, "and a repeat is no second message"
     assert session.cost_note is None
-    assert session.total_tokens is None
+    assert session.tokens["total_tokens"] is None
 
 
 async def test_late_usage_that_grew_counts_by_what_it_adds() -> None:
@@ -285,7 +285,7 @@ async def test_late_usage_that_grew_counts_by_what_it_adds() -> None:
     await until(lambda: bool(stage.responses))
     stage.usage("GR_1", Usage(output_audio=60))
     session = await stage.end()
-    assert session.total_tokens == Usage(output_audio=10).total
+    assert session.tokens["total_tokens"] == Usage(output_audio=10).total
     assert session.unbooked_total_tokens == 50
 
 
@@ -310,7 +310,7 @@ async def test_a_tool_call_that_speaks_first_is_recorded_once_it_was_heard_not_w
     await stage.end()
     (record,) = stage.responses
     assert record.interrupted is text
-    assert record.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
+    assert record.wait.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
 
 
 async def test_what_is_said_of_a_response_counts_though_its_speech_is_over_when_the_notes_are_read() -> None:
@@ -335,7 +335,7 @@ async def test_a_response_was_heard_though_the_audio_is_off_when_the_notes_are_r
     stage.end_speech(handle)
     await until(lambda: bool(stage.responses))
     await stage.end()
-    assert stage.responses[0].time_to_first_audio_s == pytest.approx(0.5)
+    assert stage.responses[0].wait.time_to_first_audio_s == pytest.approx(0.5)
 
 
 @pytest.mark.usefixtures("soon")
@@ -359,8 +359,8 @@ async def test_usage_of_a_response_that_no_event_announced_is_recorded() -> None
     await until(lambda: bool(stage.responses))
     session = await stage.end()
     assert stage.responses[0].request_id == "GR_unknown"
-    assert stage.responses[0].time_to_first_audio_reason == "the framework did not play this response"
-    assert session.total_tokens == Usage().total
+    assert stage.responses[0].wait.time_to_first_audio_reason == "the framework did not play this response"
+    assert session.tokens["total_tokens"] == Usage().total
 
 
 async def test_a_response_that_cannot_be_recorded_costs_no_other_record(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +377,7 @@ async def test_a_response_that_cannot_be_recorded_costs_no_other_record(monkeypa
         stage.generate(f"GR_{number}")
     session = await stage.end()
     assert [response.request_id for response in stage.responses] == ["GR_1", "GR_3"]
-    assert session.responses == 2
+    assert session.sums.responses == 2
 
 
 async def test_after_a_handoff_answers_are_reported_as_before() -> None:
@@ -390,9 +390,9 @@ async def test_after_a_handoff_answers_are_reported_as_before() -> None:
             await call.user_speaks()
             await call.model.play(Reply("Fine."))
             record = await call.reported(number)
-            assert record.time_to_first_audio_from == "user_speech_end", record.time_to_first_audio_reason
+            assert record.wait.time_to_first_audio_from == "user_speech_end", record.wait.time_to_first_audio_reason
         session = await call.end()
-    assert session.responses == 4
+    assert session.sums.responses == 4
 
 
 async def test_when_the_session_closes_what_is_open_is_recorded_and_the_session_comes_last() -> None:
@@ -439,7 +439,7 @@ async def test_a_speech_that_fails_is_counted_by_its_kind_and_told_in_two_lines(
     stage.end_speech(handle, llm.RealtimeError("generate_reply timed out."))
     await asyncio.sleep(0.01)
     session = await stage.end()
-    assert session.errors == {"reply_timeout": 1}
+    assert session.sums.errors == {"reply_timeout": 1}
     told = [entry.message for entry in caplog.records if entry.name == "livekit.agents.realtime_metrics"]
     assert told == ["Gemini Live did not begin a reply within 5 s", "If it goes on, see the provider's status page."]
 
@@ -462,7 +462,7 @@ async def test_a_handler_that_fails_is_told_once_in_each_session(
 
 async def test_a_session_without_responses_used_nothing() -> None:
     session = await Stage().end()
-    assert (session.responses, session.total_tokens, session.cost_usd) == (0, 0, 0)
+    assert (session.sums.responses, session.tokens["total_tokens"], session.cost_usd) == (0, 0, 0)
     assert session.time_to_first_audio_p50_s is None
     assert session.time_to_first_audio_reason == "no response has a known time to first audio"
 
@@ -489,6 +489,6 @@ async def test_figures_that_the_plugin_does_not_pass_on_are_unknown_with_the_rea
     stage.usage("GR_1")
     session = await stage.end()
     for record in (stage.responses[0], session):
-        assert record.thoughts_tokens is None
+        assert record.tokens["thoughts_tokens"] is None
         assert record.usage_reason is not None
         assert "not in this plugin's public metrics" in record.usage_reason
