@@ -53,8 +53,7 @@ def describe(error: BaseException, provider: "Provider", *, connected: bool = Tr
         return failure
     code = close_code(error)
     if code is not None:
-        kind = f"connection_closed_{code}" if code in CLOSE_CODES else "connection_closed"
-        return Failure(kind, f"{who} closed the connection ({code}): {text}", STATUS_PAGE)
+        return closed(who, code, text)
     if (status := http_status(error)) is not None:
         kind = f"http_{status}" if status in HTTP_STATUSES else "http_error"
         return Failure(kind, f"{who} refused the connection ({status}): {text}", STATUS_PAGE)
@@ -63,6 +62,12 @@ def describe(error: BaseException, provider: "Provider", *, connected: bool = Tr
     return Failure(
         "unexpected", f"{who} failed: {type(error).__name__}: {text}", "The traceback in the log says where."
     )
+
+
+def closed(who: str, code: int, text: str) -> Failure:
+    """A connection that was closed with a code that says no more."""
+    kind = f"connection_closed_{code}" if code in CLOSE_CODES else "connection_closed"
+    return Failure(kind, f"{who} closed the connection ({code}): {text}", STATUS_PAGE)
 
 
 def short(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from livekit.agents.llm import RealtimeSession
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.plugins.google.realtime import Voice
 
-from .errors import STATUS_PAGE, Failure, close_code, http_status, passed_through
+from .errors import STATUS_PAGE, Failure, close_code, closed, http_status, passed_through
 from .log import logger
 from .provider import Listener, Provider, ProviderSession
 from .usage import MODALITIES, TOKEN_FIELDS, MalformedUsageError, Tokens, UsageMessage, checked, counts_of, from_metrics
@@ -124,9 +124,7 @@ class GoogleLive(Provider):
                 "The context is exhausted (see AGENT_CONTEXT_COMPRESSION) or this model does not support a setting.",
             )
         if isinstance(error, APIError) and code >= 1000:
-            return Failure(
-                f"connection_closed_{code}", f"Gemini Live closed the connection ({code}): {text}", STATUS_PAGE
-            )
+            return closed(self.title, code, text)
         return None
 
     def watch(self, session: RealtimeSession[Any], listener: Listener) -> ProviderSession:

@@ -117,21 +117,22 @@ class ResponseRecord(CountedRecord):
     """The framework's name of the metrics behind this record."""
     wait: Wait
     network_round_trip_s: float | None
-    """To the LiveKit server and back, by the room's own statistics; unknown in the console."""
+    """To the LiveKit server and back, by the room's own statistics; unknown where there is no room (console)."""
     over_latency_budget: bool | None
     """Whether the wait exceeded `METRICS_LATENCY_BUDGET_S`; unknown without a budget or a wait."""
     framework_duration_s: float | None
-    """The framework's `duration`: from the generation's creation, which the user's first word can cause, to its end."""
+    """The framework's `duration`: from the generation's creation, which the user's first word can cause, to its end.
+    Unknown where no usage arrived."""
     tokens_per_second: float | None
     """`output_tokens` per `duration_s`; unknown where one of these is."""
     audio_s: float | None
     """How much audio went to the output; unknown where the session has none."""
     heard_s: float | None
-    """How much of it was played before it ended or was interrupted."""
+    """How much of it was played before it ended or was interrupted; unknown where it still played."""
     talk_over_s: float | None
-    """From the user's first sound until the agent was silent, where the user interrupted."""
+    """From the user's first sound until the agent was silent; `None` where the user did not interrupt."""
     finish_reason: str | None
-    """Why the provider ended its turn, where it says so, e.g. `RESPONSE_REJECTED`."""
+    """Why the provider ended its turn, e.g. `RESPONSE_REJECTED`; `None` where it does not say."""
     usage_messages: int
     """How many usage messages arrived for this response before it was recorded."""
     interrupted: bool
@@ -151,7 +152,7 @@ class UnansweredRecord(Record):
     """From then until it was certain that no answer came in time."""
     reason: Unanswered
     request_id: str | None
-    """The response that made no sound, if there was one."""
+    """The response that made no sound; `None` where there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +167,7 @@ class SessionRecord(CountedRecord):
     unanswered: int
     """Of these, those that were not answered in time."""
     longest_wait_s: float | None
-    """The longest that the caller waited, waits that ended unanswered included."""
+    """The longest that the caller waited, unanswered or not; `None` where nobody waited."""
     latency_budget_s: float | None
     """`METRICS_LATENCY_BUDGET_S`; `None` where none is set."""
     over_latency_budget: int | None
@@ -186,7 +187,7 @@ class SessionRecord(CountedRecord):
     time_to_first_audio_reason: str | None
     """Why the percentiles are unknown."""
     first_audio_after_s: float | None
-    """From the job's start to the first sound of the agent."""
+    """From the job's start to the first sound of the agent; unknown where there was none."""
     duration_s: float
     """From the session's start to its end."""
     end_reason: str

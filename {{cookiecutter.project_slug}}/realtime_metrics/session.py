@@ -34,7 +34,7 @@ class Sums:
     errors: dict[str, int] = field(default_factory=dict)
     """Kind -> count, see `errors`."""
     greeting_s: float | None = None
-    """The wait for the first response, where the program asked for it."""
+    """The wait for the first response; `None` where the program did not ask for it."""
     price_date: str | None = None
     """The day whose prices were taken; `None` where there was nothing to price."""
 

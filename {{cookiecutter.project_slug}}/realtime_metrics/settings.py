@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 PROJECT = Path(__file__).resolve().parent.parent
 AGENT_TOML = PROJECT / "agent.toml"
@@ -85,8 +85,19 @@ class Settings(BaseModel):
 
     @field_validator("metrics_sinks")
     @classmethod
-    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_sinks(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        sinks = (info.context or {}).get("sinks", names)
+        if unknown := [name for name in names if name not in sinks]:
+            raise ValueError(f"no sink is called {', '.join(unknown)}: choose from {', '.join(sinks)}")
         return tuple(dict.fromkeys(names))
+
+    @field_validator("voice")
+    @classmethod
+    def _known_voice(cls, name: str, info: ValidationInfo) -> str:
+        voices = (info.context or {}).get("voices")
+        if voices and name not in voices:
+            raise ValueError(f"choose from {', '.join(voices)}")
+        return name
 
     def revision(self, tools: Iterable[str]) -> str:
         """8 hexadecimal digits that change with what the model is told: its figures belong to this revision.
@@ -98,11 +109,15 @@ class Settings(BaseModel):
         return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
-def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+def read_settings(
+    environ: Mapping[str, str] | None = None, *, sinks: Iterable[str] | None = None, voices: Iterable[str] = ()
+) -> Settings:
     """The settings of this project.
 
     Args:
         environ: the environment; `os.environ` unless given.
+        sinks: the names that a sink can have; any unless given.
+        voices: the voices that there are; any unless given.
 
     Raises:
         SettingsError: with every problem that was found.
@@ -112,7 +127,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if "LIVEKIT_AGENT_NAME" in environ:
         given["name"] = environ["LIVEKIT_AGENT_NAME"].strip()
     try:
-        return Settings(**(_agent_toml() | given))
+        allowed = {"voices": voices} if sinks is None else {"voices": voices, "sinks": sinks}
+        return Settings.model_validate(_agent_toml() | given, context=allowed)
     except ValidationError as error:
         raise SettingsError([_in_words(detail, given) for detail in error.errors()]) from None
 

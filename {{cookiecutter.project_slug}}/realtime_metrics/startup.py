@@ -42,10 +42,10 @@ def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Setting
     command = argv[1] if len(argv) > 1 else ""
     around = _missing_keys(environ, argv, command) + _missing_port_audio(argv, command)
     try:
-        settings = read_settings(environ)
+        settings = read_settings(environ, sinks=SINKS, voices=PROVIDER.voices)
     except SettingsError as error:
         raise SettingsError(error.problems + around) from None
-    if problems := _unusable(settings, environ) + around:
+    if problems := _unusable(settings) + around:
         raise SettingsError(problems)
     return settings
 
@@ -63,18 +63,9 @@ def server_options(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _unusable(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+def _unusable(settings: Settings) -> list[str]:
     """What is well-formed but cannot work here."""
-    problems: list[str | None] = []
-    if PROVIDER.voices and settings.voice not in PROVIDER.voices:
-        where = f"AGENT_VOICE={settings.voice!r}" if environ.get("AGENT_VOICE", "").strip() else "agent.toml: voice"
-        problems.append(f"{where}: {settings.voice!r} is no voice: choose from {', '.join(PROVIDER.voices)}")
-    for name in settings.metrics_sinks:
-        if name in SINKS:
-            problems.append(SINKS[name]().problem(settings))
-        else:
-            where = "METRICS_SINKS" if environ.get("METRICS_SINKS", "").strip() else "agent.toml: metrics_sinks"
-            problems.append(f"{where}: no sink is called {name!r}: choose from {', '.join(SINKS)}")
+    problems = [SINKS[name]().problem(settings) for name in settings.metrics_sinks]
     if settings.metrics_prices_path is not None:
         try:
             prices_of(settings.metrics_prices_path)

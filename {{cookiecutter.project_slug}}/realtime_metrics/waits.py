@@ -68,17 +68,17 @@ class Wait:
     time_to_first_audio_reason: str | None = None
     """Why it is unknown."""
     framework_latency_s: float | None = None
-    """The framework's own figure for the same wait (`e2e_latency` of the message)."""
+    """The framework's own figure for the same wait (`e2e_latency`); unknown where it has none."""
     time_to_generation_s: float | None = None
     """First part of the wait. Unknown where the wait began after it."""
     generation_to_audio_s: float | None = None
-    """Second part: from then, or the wait's begin if that is later."""
+    """Second part: from then, or the wait's begin if that is later. Unknown where the wait is."""
     playback_latency_s: float | None = None
-    """Third part, with the silence that the answer begins with."""
+    """Third part, with the silence that the answer begins with. Unknown where the wait is."""
     tools: list[str] = field(default_factory=list)
     """Names of the tools that ran inside the wait; of a response without a wait, those that it called."""
     tools_s: float | None = None
-    """How long they ran inside the wait; unknown without a wait."""
+    """How long these ran inside the wait; unknown without a wait."""
     duration_s: float | None = None
     """How long the model spoke: from the first frame to the output until the generation was complete."""
     duration_reason: str | None = None

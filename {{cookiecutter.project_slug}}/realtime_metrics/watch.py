@@ -30,7 +30,7 @@ _ENDS = {
     rtc.DisconnectReason.CONNECTION_TIMEOUT: "server_lost",
     rtc.DisconnectReason.MEDIA_FAILURE: "server_lost",
 }
-"""Why the room was left, and what a call's end is called for it."""
+"""Why the room was left -> what a call's end is called for it."""
 
 
 def watch(ctx: JobContext, session: AgentSession[Any], settings: Settings) -> Recorder:
@@ -43,7 +43,7 @@ def watch(ctx: JobContext, session: AgentSession[Any], settings: Settings) -> Re
         PROVIDER,
         session_id=ctx.job.id,
         room=ctx.room.name,
-        customer=_customer(ctx.job.metadata),
+        customer=customer_of(ctx.job.metadata),
     )
     ctx.add_shutdown_callback(recorder.aclose)
     _keep_why_the_room_was_left(ctx.room, recorder)
@@ -51,7 +51,7 @@ def watch(ctx: JobContext, session: AgentSession[Any], settings: Settings) -> Re
     return recorder
 
 
-def _customer(metadata: str) -> str | None:
+def customer_of(metadata: str) -> str | None:
     """`customer` of a job's metadata, where that is JSON and has one."""
     try:
         customer = json.loads(metadata)["customer"]
@@ -61,10 +61,15 @@ def _customer(metadata: str) -> str | None:
 
 
 def _keep_why_the_room_was_left(room: rtc.Room, recorder: Recorder) -> None:
-    def on_disconnected(reason: Any = None, *_: object) -> None:
-        recorder.end_reason = recorder.end_reason or _ENDS.get(reason)
+    def on_disconnected(reason: int | None = None) -> None:
+        recorder.end_reason = recorder.end_reason or end_of(reason)
 
     room.on("disconnected", on_disconnected)
+
+
+def end_of(reason: int | None) -> str | None:
+    """What a call's end is called for why its room was left; `None` where that says nothing."""
+    return next((end for known, end in _ENDS.items() if known == reason), None)
 
 
 def _end_job_on_failure(ctx: JobContext, session: AgentSession[Any], recorder: Recorder) -> None:

@@ -126,7 +126,8 @@ async def test_the_table_has_every_row_of_the_recipe_in_its_order_and_each_is_ri
         ("Voice", settings.voice),
         ("Interrupted", "no"),
     ]
-    assert beyond[5][1].startswith(f"${record.cost_usd:.6f}")
+    assert beyond[5][0] == "Audio"
+    assert beyond[6][1].startswith(f"${record.cost_usd:.6f}")
 
 
 async def test_a_response_without_audio_shows_na_and_why() -> None:

@@ -4,6 +4,7 @@ Labels are of bounded number: no room, session, request, customer, revision or t
 never as 0: it is counted under its reason.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -193,13 +194,13 @@ def origin(record: AnyRecord) -> tuple[str, ...]:
 def expected() -> Iterator[tuple[Figure, tuple[str, ...]]]:
     """What every session may come to, with the values of its own labels: Prometheus sees an increase from 0 only if the
     0 was there before."""
-    known = {
+    known: dict[tuple[str, ...], list[tuple[str, ...]]] = {
         ("since",): [(since,) for since in get_args(FirstAudioFrom)],
         ("modality",): [(kind,) for kind in _KINDS],
         ("direction", "modality"): [(direction, kind) for direction in ("input", "output") for kind in _KINDS],
         (): [()],
     }
-    for figure in (figure for figures in FIGURES.values() for figure in figures):
+    for figure in itertools.chain.from_iterable(FIGURES.values()):
         reasons = [(reason,) for reason in get_args(Unanswered)] if figure.name == "unanswered_turns" else []
         for labels in known.get(figure.labels, reasons):
             yield figure, labels
@@ -209,7 +210,8 @@ def measurements(record: AnyRecord) -> Iterator[tuple[Figure, float, tuple[str, 
     """What a record tells: a figure, its value, and the values of its own labels. Counters are told of no 0."""
     for figure in FIGURES[type(record)]:
         told = figure.of(record)
-        values: Iterable[Labelled] = told if isinstance(told, Iterable) else [(told, ())]
+        values: Iterable[Labelled]
+        values = [(told, ())] if told is None or isinstance(told, int | float) else told
         for value, labels in values:
             if value is not None and (value or figure.buckets):
                 yield figure, value, labels

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Self
 
 from livekit.agents import AgentSession
 
@@ -86,7 +87,7 @@ class FakeCall:
         self._model = model or FakeRealtimeModel()
         self._provider = provider
 
-    async def __aenter__(self) -> "FakeCall":
+    async def __aenter__(self) -> Self:
         self._model.replies.extend(self._replies)
         writer = Writer({"kept": self.kept, **self._sinks})
         self.session: AgentSession[None] = AgentSession(llm=self._model, vad=self.ears)

@@ -187,6 +187,12 @@ class FakeRealtimeSession(llm.RealtimeSession[Any]):
             generation.report(usage)
         return generation
 
+    def interrupt_generation(self, generation: "FakeGeneration") -> None:
+        """The provider heard the user, and cuts a generation short."""
+        self.emit("input_speech_started", llm.InputSpeechStartedEvent())
+        generation.end()
+        generation.report()
+
     def fail(self, error: Exception, *, recoverable: bool = False) -> None:
         """The connection fails."""
         self.emit(

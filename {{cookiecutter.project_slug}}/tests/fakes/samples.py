@@ -48,6 +48,8 @@ def changed(part: AnyPart, **changes: Any) -> AnyPart:
     """
     for field in fields(part):  # type: ignore[arg-type]
         value = getattr(part, field.name)
+        if field.name in changes:
+            continue
         if field.name == "tokens":
             changes["tokens"] = value | {name: changes.pop(name) for name in TOKEN_FIELDS if name in changes}
         elif is_dataclass(value):
