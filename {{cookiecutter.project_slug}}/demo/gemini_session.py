@@ -29,6 +29,7 @@ OUTPUT_SAMPLE_RATE = 24000
 PIECE_S = 0.1
 NEVER_S = 3600.0
 TIME_LEFT = "50s"
+LEAVING = "the client leaves after goAway"
 DEADLINE_EXPIRED = "Deadline expired before operation could complete."
 DEFAULT_TURN = Turn(text="I have nothing more to say.", audio_s=1.0)
 """For who goes on talking after the scenario's last turn."""
@@ -198,11 +199,11 @@ class GeminiConnection:
     async def _be_told(self, results: Mapping[str, Any]) -> None:
         """The client has the result of a tool call."""
         self._note("tool_response")
-        self._client.context.read(json.dumps(results))
         called, self._calling = self._calling, None
         if called is not None:
             await self._send_content(generationComplete=True)
             await self._end(called, {"serverContent": {"turnComplete": True}})
+        self._client.context.read(json.dumps(results))
         await self._make_noise(sessionResumptionUpdate=self._handle())
         await self._make_noise(serverContent={})
         self._reply_to(self._take_turn())
@@ -339,7 +340,7 @@ class GeminiConnection:
         if fault.kind == "close":
             await self._close(fault)
         elif fault.kind == "go_away":
-            self._unread = "the client leaves after goAway"
+            self._unread = LEAVING
             await self._write({"goAway": {"timeLeft": TIME_LEFT}})
             self._start(self._close_later(fault.time_left_s))
         elif fault.kind == "garbage":
@@ -370,7 +371,7 @@ class GeminiConnection:
         usages = _usages(said, "with")
         if not said.begun and said.reply.usage:
             # the prompt is told ahead; of a response there is nothing to tell
-            await self._send({"serverContent": {}}, said, Usage(share=0))
+            await self._send({"serverContent": {}}, _payload(self._client.context, said, Usage(share=0)))
             usages = [Usage(counts={})]
         await self._send_content(interrupted=True)
         await self._end(said, {"serverContent": {"turnComplete": True}}, usages)
@@ -379,22 +380,25 @@ class GeminiConnection:
         """The last message of a reply, with its usage on it."""
         self._said = None
         usages = _usages(said, "with") if usages is None else usages
-        await self._send(message, said, usages[0] if usages else None)
-        for usage in usages[1:]:
-            await self._send({}, said, usage)
+        payloads = [_payload(self._client.context, said, usage) for usage in usages]
+        await self._send(message, payloads[0] if payloads else None)
+        for payload in payloads[1:]:
+            await self._send({}, payload)
+        # also late usage counts the prompt that its reply had
+        late = [(usage.late_s, _payload(self._client.context, said, usage)) for usage in _usages(said, "late")]
         self._client.context.add(said.reply, said.heard_s, said.share)
-        for usage in _usages(said, "late"):
-            self._start(self._send_late(said, usage))
+        for late_s, payload in late:
+            self._start(self._send_late(late_s, payload))
         if "serverContent" in message:
             self._note("turn_complete")
 
-    async def _send_late(self, said: _Said, usage: Usage) -> None:
-        await asyncio.sleep(usage.late_s)
-        await self._send({}, said, usage)
+    async def _send_late(self, late_s: float, payload: Mapping[str, Any]) -> None:
+        await asyncio.sleep(late_s)
+        await self._send({}, payload)
 
     async def _send_usage(self, said: _Said, when: str) -> None:
         for usage in _usages(said, when):
-            await self._send({"serverContent": {}}, said, usage)
+            await self._send({"serverContent": {}}, _payload(self._client.context, said, usage))
 
     async def _send_content(self, **content: Any) -> None:
         await self._send({"serverContent": content})
@@ -407,16 +411,14 @@ class GeminiConnection:
     def _handle(self) -> dict[str, Any]:
         return {"newHandle": f"{self._client.key}/{self._client.turns_begun}", "resumable": True}
 
-    async def _send(self, message: dict[str, Any], said: _Said | None = None, usage: Usage | None = None) -> None:
+    async def _send(self, message: dict[str, Any], payload: Mapping[str, Any] | None = None) -> None:
         """Sends a message; what it does at the plugin, and its usage in the ledger, are noted once it is sent."""
-        if self._unread == "the client leaves after goAway" and usage is not None:
+        if self._unread == LEAVING and payload is not None:
             # whether it is still read would be a matter of luck
             if not message:
                 return
-            usage = None
-        payload = None
-        if said is not None and usage is not None:
-            payload = _payload(self._client.context, said, usage)
+            payload = None
+        if payload is not None:
             message = {**message, "usageMetadata": payload}
         # an open websocket writes at once: what is booked here stands in the order of the wire
         if self._websocket.state is State.OPEN:

@@ -1,24 +1,37 @@
 """The ledger knows what the plugin books where, whatever the server sends when."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from google.genai import types
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from demo.gemini_server import GeminiLiveServer
+from demo.ledger import Entry, Ledger, is_malformed, is_readable
 from demo.scenario import Fault, Scenario, Turn, Usage
 from tests.demo.conftest import connect
 
-counts = st.fixed_dictionaries({"totalTokenCount": st.integers(0, 5)}) | st.just({"totalTokenCount": "many"})
+counts: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"totalTokenCount": st.integers(0, 5), "responseTokenCount": st.just(1)}
+)
+unreadable = st.just({"totalTokenCount": "many"})
 usages = st.builds(
-    Usage, when=st.sampled_from(["before", "early", "with", "late"]), late_s=st.sampled_from([0, 0.01]), counts=counts
+    Usage,
+    when=st.sampled_from(["before", "heard", "early", "with", "late"]),
+    late_s=st.sampled_from([0, 0.01]),
+    counts=counts | unreadable,
 )
 faults = st.builds(
-    Fault, kind=st.sampled_from(["close", "go_away", "garbage"]), after_audio_s=st.sampled_from([0, 0.1, 0.2])
+    Fault,
+    kind=st.sampled_from(["close", "go_away", "garbage", "unknown_message"]),
+    after_audio_s=st.sampled_from([0, 0.1, 0.2]),
 )
 turns = st.builds(
     Turn,
+    answer=st.sampled_from(["speech", "speech", "nothing", "transcription", "empty", "rejected"]),
     heard=st.sampled_from(["", "go on"]),
     text=st.sampled_from(["", "yes"]),
     audio_s=st.sampled_from([0, 0.2]),
@@ -34,6 +47,85 @@ scenarios = st.builds(
     waits_for_playback=st.just(False),
     pace=st.just(1000),
 )
+
+
+def entry(generation: int, at: float = 0.0, **counts: Any) -> Entry:
+    return Entry("me", 0, generation, counts, at)
+
+
+def bill(*entries: Entry) -> int:
+    """The total of entries that were sent within generations."""
+    ledger = Ledger()
+    for each in entries:
+        ledger.enter(each, in_generation=True)
+    return ledger.total("me")["totalTokenCount"]
+
+
+def test_a_newer_snapshot_of_a_call_replaces_the_one_before() -> None:
+    growing = [entry(1, promptTokenCount=10, responseTokenCount=said, totalTokenCount=10 + said) for said in (2, 5, 5)]
+    assert bill(*growing) == 15
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "text"),
+    [(11, 5, 10), (10, 4, 10), (10, 5, 9)],
+    ids=["another prompt", "a response that shrank", "other details of the prompt"],
+)
+def test_everything_else_is_another_call_of_the_model_and_is_added(prompt: int, response: int, text: int) -> None:
+    def call(prompt: int, response: int, text: int) -> Entry:
+        details = [{"modality": "TEXT", "tokenCount": text}]
+        total = prompt + response
+        counts = {"promptTokenCount": prompt, "responseTokenCount": response, "totalTokenCount": total}
+        return entry(1, **counts, promptTokensDetails=details)
+
+    assert bill(call(10, 5, 10), call(prompt, response, text)) == 15 + prompt + response
+
+
+def test_the_same_counts_of_two_generations_are_two_calls() -> None:
+    assert bill(*(entry(number, promptTokenCount=10, totalTokenCount=10) for number in (1, 2))) == 20
+
+
+def test_empty_usage_is_none() -> None:
+    ledger = Ledger()
+    ledger.enter(entry(1), in_generation=True)
+    assert ledger.entries == []
+
+
+@pytest.mark.parametrize(("waited_s", "generation"), [(4.9, 1), (5.1, 0)])
+def test_prompt_only_usage_is_for_a_generation_that_begins_within_5_s(waited_s: float, generation: int) -> None:
+    ledger = Ledger()
+    ledger.enter(entry(0, at=100.0, promptTokenCount=10, totalTokenCount=10), in_generation=False)
+    ledger.begin("somebody else", 7, 100.0)
+    ledger.begin("me", 1, 100.0 + waited_s)
+    assert ledger.by_generation("me") == {generation: {"promptTokenCount": 10, "totalTokenCount": 10}}
+
+
+def test_what_the_client_could_not_read_is_in_no_bill() -> None:
+    assert bill(entry(1, totalTokenCount=1), Entry("me", 0, 1, {"totalTokenCount": 2}, 0.0, lost="closed")) == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "readable", "malformed"),
+    [
+        ({"promptTokenCount": "many"}, False, True),
+        ({"promptTokensDetails": 3}, False, True),
+        ({"promptTokensDetails": [{"modality": "TEXT", "tokenCount": -1}]}, True, True),
+        ({"promptTokenCount": 2**53 + 1}, True, True),
+        ({"promptTokenCount": 2**53, "responseTokensDetails": [{"modality": "AUDIO"}]}, True, False),
+        ({}, True, False),
+    ],
+)
+def test_malformed_usage_is_told_apart(payload: dict[str, Any], readable: bool, malformed: bool) -> None:
+    assert (is_readable(payload), is_malformed(payload)) == (readable, malformed)
+    assert google_genai_reads(payload) == readable
+
+
+def google_genai_reads(payload: dict[str, Any]) -> bool:
+    try:
+        types.UsageMetadata.model_validate(payload)
+    except ValidationError:
+        return False
+    return True
 
 
 @settings(
@@ -70,6 +162,6 @@ async def _play(server: GeminiLiveServer, scenario: Scenario, patch: pytest.Monk
         booked.setdefault(metrics.request_id, []).append(metrics.total_tokens)
     expected: dict[int, list[int]] = {}
     for entry in server.ledger.of(key):
-        if entry.lost is None:
+        if entry.lost is None and entry.generation:
             expected.setdefault(entry.generation, []).append(entry.payload["totalTokenCount"])
     assert list(booked.values()) == list(expected.values()), server.ledger.of(key)
