@@ -1,6 +1,6 @@
 """Scenario files, played fast and without a voice: the server begins the user's turns by itself."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from demo.scenario import Reply, Scenario, Turn, load
 from demo.speech import utterances
@@ -36,7 +36,7 @@ def _short(reply: AnyReply) -> AnyReply:
 
 def _spoken(turn: Turn) -> Turn:
     pause_s = turn.pause_s * SHRINK if turn.speaks == "before_agent_speaks" else min(turn.pause_s, 0.2)
-    update = {"user": None, "typed": None, "pause_s": pause_s}
+    update: dict[str, Any] = {"user": None, "typed": None, "pause_s": pause_s}
     if turn.user is not None and turn.heard is None:
         update["heard"] = utterances()[turn.user].text
     return turn.model_copy(update=update)
