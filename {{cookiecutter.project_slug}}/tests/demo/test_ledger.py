@@ -14,15 +14,17 @@ from demo.ledger import Entry, Ledger, is_malformed, is_readable
 from demo.scenario import Fault, Scenario, Turn, Usage
 from tests.demo.conftest import connect
 
-counts: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
-    {"totalTokenCount": st.integers(0, 5), "responseTokenCount": st.just(1)}
+prompts = st.integers(1, 3)
+counts = st.one_of(
+    st.builds(lambda prompt: {"promptTokenCount": prompt}, prompts),
+    st.builds(lambda prompt, said: {"promptTokenCount": prompt, "responseTokenCount": said}, prompts, prompts),
+    st.sampled_from([{}] * 4 + [{"promptTokenCount": "many"}]),
 )
-unreadable = st.just({"totalTokenCount": "many"})
 usages = st.builds(
     Usage,
     when=st.sampled_from(["before", "heard", "early", "with", "late"]),
     late_s=st.sampled_from([0, 0.01]),
-    counts=counts | unreadable,
+    counts=counts,
 )
 faults = st.builds(
     Fault,
@@ -38,12 +40,12 @@ turns = st.builds(
     latency_s=st.just(0),
     pause_s=st.just(0),
     usage=st.lists(usages, max_size=3).map(tuple),
-    fault=st.none() | faults,
+    fault=st.one_of(st.none(), st.none(), st.none(), faults),
 )
 scenarios = st.builds(
     Scenario,
     greeting=st.none(),
-    turns=st.lists(turns, min_size=1, max_size=4).map(tuple),
+    turns=st.lists(turns, min_size=4, max_size=8).map(tuple),
     waits_for_playback=st.just(False),
     pace=st.just(1000),
 )
@@ -149,6 +151,7 @@ async def _play_all(played: list[Scenario]) -> None:
 async def _play(server: GeminiLiveServer, scenario: Scenario, patch: pytest.MonkeyPatch) -> None:
     key = server.add(scenario)
     heard = connect(server, patch, key)
+    books = Books(heard.session)
     failed = asyncio.Event()
     heard.session.on("error", lambda error: None if error.recoverable else failed.set())
     ends = {asyncio.create_task(server.wait_for_end(key)), asyncio.create_task(failed.wait())}
@@ -157,11 +160,44 @@ async def _play(server: GeminiLiveServer, scenario: Scenario, patch: pytest.Monk
     await heard.session.aclose()
     for end in ends:
         end.cancel()
-    booked: dict[str, list[int]] = {}
-    for metrics in heard.responses:
-        booked.setdefault(metrics.request_id, []).append(metrics.total_tokens)
-    expected: dict[int, list[int]] = {}
-    for entry in server.ledger.of(key):
-        if entry.lost is None and entry.generation:
-            expected.setdefault(entry.generation, []).append(entry.payload["totalTokenCount"])
-    assert list(booked.values()) == list(expected.values()), server.ledger.of(key)
+    sent = [(entry.generation, entry.payload) for entry in server.ledger.of(key) if entry.lost is None]
+    assert books.read == sent
+
+
+class Books:
+    """What reaches the plugin, and which generation it is for; `read` is to be what the ledger has."""
+
+    def __init__(self, session: Any) -> None:
+        self._generation = 0
+        self._messages: list[tuple[list[int], dict[str, Any]]] = []
+        self._ahead: list[list[int]] = []
+        self._between: Any = None
+        self._is_new, self._handle = session._is_new_generation, session._handle_usage_metadata
+        session.on("generation_created", self._begin)
+        session._is_new_generation = self._ask
+        session._handle_usage_metadata = self._keep
+
+    @property
+    def read(self) -> list[tuple[int, dict[str, Any]]]:
+        return [(generation, payload) for (generation,), payload in self._messages]
+
+    def _ask(self, message: Any) -> bool:
+        """The plugin asks where no generation is open."""
+        begins = bool(self._is_new(message))
+        self._between = None if begins else message.usage_metadata
+        return begins
+
+    def _begin(self, _: object) -> None:
+        self._generation += 1
+        for generation in self._ahead:
+            generation[0] = self._generation
+        self._ahead.clear()
+
+    def _keep(self, usage: Any) -> None:
+        payload = usage.model_dump(mode="json", by_alias=True, exclude_none=True)
+        generation = [self._generation]
+        if payload:
+            self._messages.append((generation, payload))
+        if usage is self._between and not payload.get("responseTokenCount"):
+            self._ahead.append(generation)
+        self._handle(usage)
