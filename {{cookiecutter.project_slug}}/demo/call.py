@@ -105,6 +105,8 @@ async def call(
         if prepare is not None:
             prepare(server)
         variables = {**server.env, "METRICS_SINKS": sinks, "METRICS_JSONL_PATH": str(path), **(env or {})}
+        if scenario.model is not None:
+            variables.setdefault("AGENT_MODEL", scenario.model)
         arguments = ("console", entrypoint or scenario.entrypoint, "--connect-addr", host.address)
         started_at = time.time()
         agent = await stack.enter_async_context(AgentProcess(*arguments, env=variables, cwd=project))

@@ -107,6 +107,11 @@ class ConsoleHost:
         await self.wait_for(lambda: spoken.ended_at is not None, utterance.duration_s + 5)
         return spoken
 
+    def type(self, text: str) -> None:
+        """Types something, as a person at the console does in text mode."""
+        request = pb.SessionRequest(request_id=f"typed-{time.time()}", run_input=pb.SessionRequest.RunInput(text=text))
+        self._send(Message(request=request))
+
     def items(self, role: int) -> list[pb.ChatMessage]:
         """What the user (`pb.USER`) or the agent (`pb.ASSISTANT`) said, as the session's conversation has it."""
         items = (event.event.conversation_item_added.item for event in self.events if event.kind == ITEM)

@@ -36,11 +36,17 @@ async def converse(call: Call) -> AsyncGenerator[Step]:
     """
     turns = call.scenario.turns
     try:
-        await _played(call, 0)
+        if not turns or turns[0].speaks == "after_reply":
+            await _played(call, 0)
+        else:
+            await call.server.wait_for("requested", timeout_s=GIVE_UP_S)
         yield Step(None, None)
         for number, turn in enumerate(turns, 1):
             if turn.user is not None:
                 yield Step(turn, await _speak(call, turn))
+            elif turn.typed is not None:
+                await asyncio.sleep(turn.pause_s)
+                call.host.type(turn.typed)
             # who interrupts does not wait for the end
             if number == len(turns) or turns[number].speaks == "after_reply":
                 await _played(call, number)
@@ -65,11 +71,11 @@ def _is_answering(host: ConsoleHost) -> bool:
 async def _played(call: Call, turns: int) -> None:
     """Until so many turns, and those that follow by themselves, are played, and each generation has its record."""
     client, scripted = call.server.client(), call.scenario.turns
-    while turns < len(scripted) and scripted[turns].user is None:
+    while turns < len(scripted) and scripted[turns].user is None and scripted[turns].typed is None:
         turns += 1
     async with asyncio.timeout(GIVE_UP_S):
         while not client.begun or client.turns_begun < turns or client.busy:
             if call.agent.returncode is not None or call.host.disconnected.is_set():
                 raise ConnectionError
             await asyncio.sleep(0.02)
-    await call.wait_for_records("response", client.generations, RECORD_S)
+    await call.wait_for_records("response", client.ended_generations, RECORD_S)

@@ -25,26 +25,31 @@ class _Part(BaseModel):
 class Usage(_Part):
     """One `usageMetadata` message of a reply."""
 
-    when: Literal["before", "early", "with", "late"] = "with"
-    """Before anything else of the reply; after its first audio or text; on its `turnComplete`; `late_s` after that."""
+    when: Literal["before", "heard", "early", "with", "late"] = "with"
+    """Before anything else of the reply; after what was heard; after the first audio or text; on its `turnComplete`;
+    `late_s` after that."""
     late_s: float = Field(0.2, ge=0)
     share: float = Field(1.0, ge=0)
-    """How much of the reply the counts cover: below 1 for the earlier ones of growing snapshots."""
+    """How much of the reply the counts cover: below 1 for the earlier of growing snapshots, 0 for the prompt alone."""
     counts: dict[str, Any] | None = None
-    """The payload as it goes on the wire. Made from what was heard and said if not given."""
+    """The payload as it goes on the wire; `{}` is what Gemini sends where it has nothing to tell. Made from what was
+    heard and said if not given."""
 
 
 class Fault(_Part):
     """What goes wrong in the middle of a reply."""
 
-    kind: Literal["close", "go_away", "garbage", "silence"]
-    """The connection is closed; `goAway` is sent; text that is no JSON is sent; nothing is ever answered."""
+    kind: Literal["close", "go_away", "garbage", "unknown_message"]
+    """The connection is closed; `goAway` is sent, and the connection closed `time_left_s` later, with 1011; what is no
+    JSON is sent; a message is sent that has no key that google-genai knows."""
     after_audio_s: float = Field(0.0, ge=0)
     """How much of the reply's audio is sent before."""
     code: int = 1011
     """Of `close`."""
     reason: str = ""
     """Of `close`."""
+    time_left_s: float = Field(50.0, ge=0)
+    """Of `go_away`. The message says 50 s, whatever stands here."""
 
 
 class ToolCall(_Part):
@@ -52,11 +57,17 @@ class ToolCall(_Part):
 
     name: str
     args: dict[str, Any] = {}
+    completes_turn: bool = False
+    """Once the tool's result is there, the call's turn ends with its own `turnComplete` and usage (as on Vertex). Else
+    there is none (as in AI Studio), and what is in `usage` goes with the call."""
 
 
 class Reply(_Part):
     """What the server sends for one turn."""
 
+    answer: Literal["speech", "nothing", "transcription", "empty", "rejected"] = "speech"
+    """What comes: all of it; nothing at all; only what was heard; what was heard, then an empty `turnComplete`; the
+    same with the reason `RESPONSE_REJECTED`."""
     text: str = ""
     """What the agent says (`outputTranscription`)."""
     audio_s: float = Field(0.0, ge=0)
@@ -68,6 +79,11 @@ class Reply(_Part):
     usage: tuple[Usage, ...] = (Usage(),)
     fault: Fault | None = None
 
+    @property
+    def answers(self) -> bool:
+        """Whether anything is said, or called."""
+        return self.answer == "speech"
+
 
 class Turn(Reply):
     """One more turn: what the user says, and the reply to it."""
@@ -75,9 +91,12 @@ class Turn(Reply):
     user: str | None = None
     """The utterance (`speech.toml`) that the user speaks. None: nobody does; the turn follows the one before by itself,
     or answers a tool's result."""
+    typed: str | None = None
+    """What the user types, instead of speaking."""
     heard: str | None = None
     """What the server understood (`inputTranscription`), if not the utterance's own words. Empty: none is sent."""
     speaks: Literal["after_reply", "while_agent_speaks", "before_agent_speaks"] = "after_reply"
+    """When the user does. Where nobody speaks, the server itself interrupts the reply before."""
     pause_s: float = Field(0.3, ge=0)
     """From that moment until the user speaks (or the server begins by itself)."""
 
@@ -111,6 +130,8 @@ class Scenario(_Part):
     name: str = "unnamed"
     about: str = ""
     """One line for `--list`."""
+    model: str | None = None
+    """What the agent is to ask for (AGENT_MODEL), where it matters: each family of models has a wire of its own."""
     entrypoint: str = "agent.py"
     """The agent to run; `demo/tool_agent.py` is the same agent with a tool."""
     connects: tuple[Connect, ...] = ()
@@ -119,7 +140,7 @@ class Scenario(_Part):
     greeting: Reply | None = Reply(text="Hello!", audio_s=1.0)
     """The answer to the agent's first request for a reply. None: the turns begin at once."""
     turns: tuple[Turn, ...] = ()
-    pace: float = Field(3.0, gt=0)
+    pace: float = Field(4.0, gt=0)
     """Audio is sent this many times faster than real time."""
     waits_for_playback: bool = True
     """Gemini delays `turnComplete` until it thinks that the reply has been played."""
@@ -132,6 +153,8 @@ class Scenario(_Part):
         for turn in self.turns:
             if turn.user is not None and turn.user not in utterances():
                 raise ValueError(f"user = {turn.user!r} is not an utterance; there are: {', '.join(utterances())}")
+            if turn.user is not None and turn.typed is not None:
+                raise ValueError(f"user = {turn.user!r}, typed = {turn.typed!r}: a turn is spoken or typed, not both")
         return self
 
     def connect(self, attempt: int) -> Connect:

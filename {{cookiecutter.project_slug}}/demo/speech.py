@@ -14,6 +14,9 @@ WAV = FOLDER / "speech.wav"
 TABLE = FOLDER / "speech.toml"
 WAV_SAMPLE_RATE = 16000
 
+COUGH = "cough"
+COUGH_S = 0.25
+
 Samples = npt.NDArray[np.int16]
 
 
@@ -44,11 +47,18 @@ class Utterance:
 
 @cache
 def utterances() -> dict[str, Utterance]:
-    """All utterances by name, in the order of the WAV file."""
+    """All utterances by name, in the order of the WAV file; then a cough, which is too short for a word."""
     with wave.open(str(WAV)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     table = tomllib.loads(TABLE.read_text("utf-8"))
-    return {
+    spoken = {
         name: Utterance(name, entry["text"], samples[entry["start_sample"] : entry["end_sample"]])
         for name, entry in table.items()
     }
+    return {**spoken, COUGH: Utterance(COUGH, "", _noise(COUGH_S))}
+
+
+def _noise(duration_s: float) -> Samples:
+    """A burst of noise that dies away."""
+    fading = np.linspace(1, 0.2, round(duration_s * WAV_SAMPLE_RATE))
+    return (np.random.default_rng(1).normal(0, 4000, len(fading)) * fading).astype(np.int16)

@@ -65,7 +65,7 @@ class SoundFinder:
         if arrived_at <= expected or arrived_at - expected > 0.2:
             ended_at = arrived_at
         else:
-            ended_at = expected + 0.05 * (arrived_at - expected)  # clocks drift apart
+            ended_at = expected + 0.01 * (arrived_at - expected)  # clocks drift apart
         began_at, self._heard_until = ended_at - frame.duration, ended_at
         for number, level in enumerate(_levels(frame)):
             if self._is_sound(level):

@@ -7,7 +7,6 @@ import pytest
 from livekit import rtc
 
 from demo.gemini_server import DEFAULT_KEY, GeminiLiveServer
-from demo.ledger import is_malformed
 from demo.scenario import Connect, Fault, Reply, Scenario, ToolCall, Turn, Usage
 from demo.speech import utterances
 from tests.proof.demo.conftest import Heard, connect
@@ -103,24 +102,25 @@ async def test_usage_is_booked_whenever_it_comes(when: str, monkeypatch: pytest.
     assert len(heard.responses) == 1
 
 
-async def test_usage_before_the_first_generation_is_known_to_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_usage_that_the_plugin_has_no_generation_for_is_part_of_the_bill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     usage = (Usage(when="before"),)
     server, heard = await play(quick({"usage": usage}, {"usage": usage}), monkeypatch)
-    lost, booked = server.ledger.entries
-    assert lost.lost == "sent before any generation"
-    assert (booked.lost, booked.generation) == (None, 1), "the plugin books it on the reply before"
-    assert len(heard.responses) == 1
+    assert [(entry.lost, entry.generation) for entry in server.ledger.entries] == [(None, 0), (None, 1)]
+    assert len(heard.responses) == 1, "the plugin drops the first, and books the second on the reply before"
+    assert server.ledger.total(DEFAULT_KEY)["totalTokenCount"] > heard.total_tokens > 0
 
 
-async def test_repeats_count_once_and_of_growing_snapshots_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    usages = [Usage(when="with", counts={"totalTokenCount": count}) for count in (5, 8, 8)]
-    usages.append(Usage(when="with", counts={"totalTokenCount": 2}))
-    server, heard = await play(quick({"usage": tuple(usages)}), monkeypatch)
-    assert len(heard.responses) == 4
-    assert server.ledger.total(DEFAULT_KEY)["totalTokenCount"] == 8 + 2
+async def test_usage_of_a_prompt_sent_ahead_belongs_to_the_generation_that_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usage = (Usage(when="before", share=0), Usage(counts={}))
+    server, _ = await play(quick({"usage": usage}, {"usage": usage}), monkeypatch)
+    assert [entry.generation for entry in server.ledger.entries] == [1, 2]
 
 
-@pytest.mark.parametrize("fault", ["close", "go_away", "garbage"])
+@pytest.mark.parametrize("fault", ["close", "go_away", "garbage", "unknown_message"])
 async def test_after_a_fault_the_plugin_connects_anew_and_the_scenario_goes_on(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,12 +132,21 @@ async def test_after_a_fault_the_plugin_connects_anew_and_the_scenario_goes_on(
     assert heard.total_tokens == server.ledger.total(DEFAULT_KEY)["totalTokenCount"]
 
 
-async def test_malformed_usage_is_known_to_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert is_malformed({"promptTokenCount": "many"})
-    assert is_malformed({"promptTokensDetails": [{"modality": "TEXT", "tokenCount": -1}]})
+async def test_usage_that_google_genai_cannot_read_costs_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     server, heard = await play(quick({"usage": (Usage(counts={"promptTokenCount": "many"}),)}, {}), monkeypatch)
     assert [entry.lost for entry in server.ledger.entries] == ["malformed", None]
     assert len(heard.responses) == 1
+    assert len(server.setups) == 2
+
+
+@pytest.mark.parametrize("count", [-1, 2**53 + 1])
+async def test_a_count_that_cannot_be_one_is_not_booked_and_costs_nothing_else(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, heard = await play(quick({"usage": (Usage(counts={"promptTokenCount": count}),)}, {}), monkeypatch)
+    assert [entry.lost for entry in server.ledger.entries] == ["malformed", None]
+    assert len(heard.responses) == 2, "the plugin passes it on"
+    assert len(server.setups) == 1
 
 
 async def test_a_tool_call_ends_its_generation_and_its_result_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:

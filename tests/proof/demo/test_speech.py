@@ -7,12 +7,12 @@ from livekit.agents.vad import VADEventType
 from livekit.plugins import silero
 
 from demo.hearing import Hearing
-from demo.speech import WAV_SAMPLE_RATE, Samples, utterances
+from demo.speech import COUGH, WAV_SAMPLE_RATE, Samples, utterances
 
 SECOND = np.zeros(WAV_SAMPLE_RATE, np.int16)
 
 
-@pytest.mark.parametrize("name", utterances())
+@pytest.mark.parametrize("name", [name for name in utterances() if name != COUGH])
 async def test_silero_hears_one_utterance_and_its_end_within_100_ms(name: str) -> None:
     utterance = utterances()[name]
     stream = silero.VAD.load().stream()

@@ -65,6 +65,12 @@ class WireAgent(MetricsAgent):
             raise ToolError("which city?")
         return f"sunny in {city}"
 
+    @function_tool
+    async def get_next_train(self, city: str) -> str:
+        """Tells when the next train to a city leaves, after a while."""
+        await asyncio.sleep(0.3)
+        return f"to {city} at ten"
+
 
 @contextmanager
 def led_to(server: GeminiLiveServer) -> Iterator[None]:
@@ -93,7 +99,7 @@ class WireSession:
         self.key = server.add(scenario)
         self.kept = KeptRecords()
         self.closed = asyncio.Event()
-        self._settings = settings or Settings()
+        self._settings = settings or (Settings(model=scenario.model) if scenario.model else Settings())
 
     async def prepare(self) -> None:
         """Makes the session, for more to be listened to before `start`."""

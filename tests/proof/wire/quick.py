@@ -1,6 +1,6 @@
 """Scenario files, played fast and without a voice: the server begins the user's turns by itself."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from demo.scenario import Reply, Scenario, Turn
 from demo.speech import utterances
@@ -15,10 +15,14 @@ PACE = 30.0
 def quick(name: str) -> Scenario:
     """The scenario of a file with short waits and little audio; who speaks is only written down."""
     scenario = load(name)
+    turns = [_spoken(_short(turn)) for turn in scenario.turns]
+    if scenario.greeting is not None and scenario.greeting.answer == "nothing":
+        # the plugin waits 5 s for it
+        turns[0] = turns[0].model_copy(update={"pause_s": 5.5})
     return scenario.model_copy(
         update={
             "greeting": scenario.greeting and _short(scenario.greeting),
-            "turns": tuple(_spoken(_short(turn)) for turn in scenario.turns),
+            "turns": tuple(turns),
             "pace": PACE,
         }
     )
@@ -27,12 +31,13 @@ def quick(name: str) -> Scenario:
 def _short(reply: AnyReply) -> AnyReply:
     fault = reply.fault and reply.fault.model_copy(update={"after_audio_s": reply.fault.after_audio_s * SHRINK})
     return reply.model_copy(
-        update={"latency_s": min(reply.latency_s, 0.05), "audio_s": reply.audio_s * SHRINK, "fault": fault}
+        update={"latency_s": reply.latency_s * SHRINK, "audio_s": reply.audio_s * SHRINK, "fault": fault}
     )
 
 
 def _spoken(turn: Turn) -> Turn:
-    if turn.user is None:
-        return turn
-    heard = turn.heard if turn.heard is not None else utterances()[turn.user].text
-    return turn.model_copy(update={"user": None, "heard": heard, "pause_s": min(turn.pause_s, 0.2)})
+    pause_s = turn.pause_s * SHRINK if turn.speaks == "before_agent_speaks" else min(turn.pause_s, 0.2)
+    update: dict[str, Any] = {"user": None, "typed": None, "pause_s": pause_s}
+    if turn.user is not None and turn.heard is None:
+        update["heard"] = utterances()[turn.user].text
+    return turn.model_copy(update=update)
