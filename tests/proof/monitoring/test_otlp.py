@@ -17,8 +17,9 @@ from demo.call import call
 from demo.conversation import converse
 from demo.scenario import Reply, Scenario, Turn
 from demo.speech import utterances
-from realtime_metrics.records import MODALITIES
-from realtime_metrics.settings import SettingsError, checked_settings
+from realtime_metrics.settings import SettingsError
+from realtime_metrics.startup import checked_settings
+from realtime_metrics.usage import MODALITIES
 from tests.proof.monitoring.fleet import fleet
 from tests.proof.monitoring.otlp_receiver import OtlpReceiver
 

@@ -17,8 +17,8 @@ import pytest
 from demo.call import Call, call
 from demo.conversation import converse
 from demo.scenario import load
-from realtime_metrics.records import MODALITIES
-from realtime_metrics.sinks.figures import WAIT_BUCKETS_S
+from realtime_metrics.sinks.monitoring import WAIT_BUCKETS_S
+from realtime_metrics.usage import MODALITIES
 from tests.proof.monitoring.fleet import fleet
 from tests.proof.monitoring.prometheus_server import (
     SCRAPE_S,

@@ -22,8 +22,9 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from demo.agent_process import PROJECT, clean_environment
-from realtime_metrics.settings import SettingsError, checked_settings
+from realtime_metrics.settings import SettingsError
 from realtime_metrics.sinks.prometheus_files import compact
+from realtime_metrics.startup import checked_settings, server_options
 from tests.proof.monitoring.fleet import fleet
 from tests.proof.monitoring.prometheus_server import free_port
 
@@ -92,9 +93,9 @@ import asyncio, json, os, sys
 import prometheus_client  # as `python -m livekit.agents` does, before agent.py is there
 from prometheus_client import values
 import livekit.agents
-from realtime_metrics.settings import checked_settings
+from realtime_metrics.startup import checked_settings, server_options
 settings = checked_settings(os.environ, [])
-options = settings.server_options()
+options = server_options(settings)
 from livekit.agents import telemetry
 from livekit.agents.telemetry import http_server
 telemetry.metrics.job_started()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from livekit.agents.voice import SpeechHandle
 
-from realtime_metrics import journal, pipeline
+from realtime_metrics import responses
 from tests.fakes.realtime import Usage
 from tests.fakes.stage import Stage
 from tests.proof.counts import ORDERS_OF_EVENTS
@@ -36,8 +36,7 @@ async def _play(script: list[list[str]], order: Any) -> None:
     told: dict[str, set[int]] = {}
     left = {f"GR_{number}": list(moves) for number, moves in enumerate(script, 1)}
     patch = pytest.MonkeyPatch()
-    patch.setattr(journal, "SETTLE_S", 0.001)
-    patch.setattr(pipeline, "LOOK_S", 0.001)
+    patch.setattr(responses, "SETTLE_S", 0.001)
     try:
         while left:
             request_id = order.choice(sorted(left))
@@ -54,15 +53,17 @@ async def _play(script: list[list[str]], order: Any) -> None:
     created = list(handles)
     assert [record.request_id for record in stage.responses] == created
     assert [record.turn for record in stage.responses] == list(range(1, len(created) + 1))
-    reported = sum(record.total_tokens or 0 for record in stage.responses) + session.unbooked_total_tokens
-    assert reported == sum(max(totals, default=0) for totals in told.values())
-    assert session.responses == len(created)
+    booked = sum(record.tokens["total_tokens"] or 0 for record in stage.responses)
+    used = sum(max(totals, default=0) for totals in told.values())
+    assert booked + session.unbooked_total_tokens == used
+    assert (session.tokens["total_tokens"] or 0) == used, "the session's record is the bill"
+    assert session.sums.responses == len(created)
 
 
 async def _move(stage: Stage, what: str, request_id: str, handle: SpeechHandle, told: set[int]) -> None:
     grown = Usage(output_audio=60 + 10 * len(told))
     moves: dict[str, Callable[[], object]] = {
-        "message": lambda: stage.message(request_id, audio_at=NOW),
+        "message": lambda: stage.message(request_id),
         "speak": lambda: stage.speak(handle, NOW),
         "generated": stage.end_generation,
         "played": lambda: None if handle.done() else stage.end_speech(handle),

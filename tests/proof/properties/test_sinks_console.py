@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from realtime_metrics.records import TOKEN_FIELDS
 from realtime_metrics.sinks.console import _shown, rendered
+from realtime_metrics.usage import TOKEN_FIELDS
 from tests.fakes.samples import response_record
 
 
@@ -25,7 +25,7 @@ def test_any_numbers_fit_80_columns_and_none_is_cut(counts: list[int], seconds: 
     assert max(cell_len(line) for line in text.splitlines()) <= 80
     assert "…" not in text
     flat = "".join(re.findall(r"[\d,.]+", text))
-    for shown in (f"{record.total_tokens:,}", f"{seconds:.3f}", f"{usd:.6f}"):
+    for shown in (f"{record.tokens['total_tokens']:,}", f"{seconds:.3f}", f"{usd:.6f}"):
         assert shown in flat
 
 

@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_metrics.records import TOKEN_FIELDS
-from realtime_metrics.usage import Tokens, UsageBook
+from realtime_metrics.usage import TOKEN_FIELDS, Tokens, UsageBook
 
 
 def snapshot(*counts: int) -> Tokens:
@@ -32,21 +31,15 @@ def test_a_message_counts_once_however_often_it_is_repeated(message: Tokens, tim
     assert book.messages == times
 
 
-@given(st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=6))
-def test_of_growing_snapshots_the_last_counts(increments: list[tuple[int, int]]) -> None:
-    inputs = outputs = 0
-    snapshots = []
-    for more_input, more_output in increments:
-        inputs, outputs = inputs + more_input, outputs + more_output
-        snapshots.append(snapshot(inputs, outputs))
-    assert booked(*snapshots).total() == snapshots[-1]
+@given(COUNTS, st.lists(COUNTS, min_size=1, max_size=6))
+def test_of_growing_snapshots_of_one_call_the_last_counts(prompt: int, outputs: list[int]) -> None:
+    assert booked(*(snapshot(prompt, output) for output in sorted(outputs))).total() == snapshot(prompt, max(outputs))
 
 
-@given(st.lists(st.integers(min_value=1, max_value=10**12), min_size=1, max_size=6, unique=True))
-def test_messages_that_do_not_grow_are_summed(outputs: list[int]) -> None:
-    shrinking = sorted(outputs, reverse=True)
-    total = booked(*(snapshot(0, output) for output in shrinking)).total()
-    assert total == snapshot(0, sum(shrinking))
+@given(st.lists(COUNTS, min_size=1, max_size=6, unique=True), COUNTS)
+def test_calls_of_the_model_with_other_prompts_are_added(prompts: list[int], output: int) -> None:
+    total = booked(*(snapshot(prompt, output) for prompt in prompts)).total()
+    assert total == snapshot(sum(prompts), output * len(prompts))
 
 
 @given(st.lists(MESSAGES, min_size=1, max_size=6))

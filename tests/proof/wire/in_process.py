@@ -16,10 +16,12 @@ from agent import MetricsAgent
 from demo.gemini_server import GeminiLiveServer
 from demo.ledger import Counts
 from demo.scenario import Scenario
-from realtime_metrics.pipeline import Pipeline
 from realtime_metrics.recorder import Recorder
-from realtime_metrics.records import ConnectionRecord, ResponseRecord, SessionRecord
+from realtime_metrics.records import ConnectionRecord, CountedRecord, ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
+from realtime_metrics.startup import PROVIDER
+from realtime_metrics.usage import UsageMessage
+from realtime_metrics.writer import Writer
 from tests.fakes.call import KeptRecords, until
 from tests.fakes.ears import Ears
 from tests.fakes.speaker import Speaker
@@ -72,6 +74,20 @@ class WireAgent(MetricsAgent):
         return f"to {city} at ten"
 
 
+class CountingRecorder(Recorder):
+    """Counts the usage messages that the plugin has no generation for."""
+
+    alone = 0
+
+    def usage_came_alone(self, message: UsageMessage) -> None:
+        self.alone += 1
+        super().usage_came_alone(message)
+
+    def usage_was_malformed(self) -> None:
+        self.alone += 1
+        super().usage_was_malformed()
+
+
 @contextmanager
 def led_to(server: GeminiLiveServer) -> Iterator[None]:
     """Leads the Google plugin of this process to a local server."""
@@ -103,12 +119,13 @@ class WireSession:
 
     async def prepare(self) -> None:
         """Makes the session, for more to be listened to before `start`."""
-        pipeline = Pipeline({"kept": self.kept})
-        self.recorder = Recorder(pipeline, self._settings, session_id=self.key, room="wire")
         model = google.realtime.RealtimeModel(model=self._settings.model, api_key=self.key)
         self.session: AgentSession[None] = AgentSession(llm=model, vad=Ears())
         self.session.output.audio = Speaker(speed=20)
-        self.recorder.watch_session(self.session)
+        writer = Writer({"kept": self.kept})
+        self.recorder = CountingRecorder(
+            self.session, self._settings, writer, PROVIDER, session_id=self.key, room="wire"
+        )
         self.session.on("close", lambda _: self.closed.set())
         self.agent = WireAgent(self.recorder)
 
@@ -130,7 +147,7 @@ class WireSession:
         """Until the plugin has read every usage message that it can book, if it ever does."""
         sent = [entry for entry in self.server.ledger.of(self.key) if entry.lost is None]
         with contextlib.suppress(TimeoutError):  # the test will tell
-            await until(lambda: self.agent.usage_messages >= len(sent), timeout_s)
+            await until(lambda: self.agent.usage_messages + self.recorder.alone >= len(sent), timeout_s)
 
     async def end(self) -> SessionRecord:
         """Ends the session; its record."""
@@ -161,6 +178,6 @@ def sent(ledger: Mapping[str, int]) -> dict[str, int]:
     return counts
 
 
-def recorded(record: Any) -> dict[str, int]:
+def recorded(record: CountedRecord) -> dict[str, int]:
     """What a record says of the same counts; unknown counts as nothing."""
-    return {name: getattr(record, name) or 0 for name in sent({})}
+    return {name: record.tokens[name] or 0 for name in sent({})}

@@ -23,9 +23,9 @@ async def test_a_second_agent_with_a_realtime_session_of_its_own() -> None:
             await session.play(timeout_s=8)
             await asyncio.sleep(0.3)
             record = await session.end()
-    assert len({response.request_id for response in session.responses}) == record.responses
+    assert len({response.request_id for response in session.responses}) == record.sums.responses
     assert [connection.reconnect for connection in session.connections] == [False, True]
-    assert record.total_tokens == sum(response.total_tokens or 0 for response in session.responses)
+    assert recorded(record) == sent(session.ledger)
 
 
 async def test_a_second_agent_that_shares_the_first_ones_realtime_session() -> None:

@@ -1,13 +1,20 @@
 """The server keeps the ledger of every usage message it sent: what the records say is what was sent, exactly."""
 
 import asyncio
+import time
+from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Fault, Reply, Scenario, ToolCall, Turn, Usage
+from realtime_metrics.prices import Prices
+from realtime_metrics.settings import Settings
+from realtime_metrics.startup import PROVIDER
+from realtime_metrics.usage import OUTPUT_UNCOUNTED, TOKEN_FIELDS
 from tests.proof.counts import FUZZED_CALLS
 from tests.proof.wire.in_process import WireSession, led_to, recorded, sent
 
@@ -101,11 +108,24 @@ async def play_all(several: list[Scenario]) -> None:
             records = await asyncio.gather(*(session.end() for session in sessions))
     for session, record in zip(sessions, records, strict=True):
         ledger = sent(session.ledger)
-        assert (record.total_tokens or 0) + record.unbooked_total_tokens == ledger["total_tokens"]
-        in_time = sum(response.usage_messages for response in session.responses)
-        if in_time == session.agent.usage_messages:  # what comes late is only summed, in `unbooked_total_tokens`
-            assert recorded(record) == ledger
-        summed = [recorded(response) for response in session.responses]
-        assert recorded(record) == {name: sum(each[name] for each in summed) for name in ledger}
-        assert [response.turn for response in session.responses] == list(range(1, len(summed) + 1))
-        assert len(summed) == session.agent.generations
+        assert recorded(record) == ledger, "the session's record is the bill"
+        costs = [response.cost_usd for response in session.responses if response.usage_messages]
+        if record.cost_usd is not None and record.unbooked_cost_usd is not None and None not in costs:
+            known = sum(cost for cost in costs if cost is not None) + record.unbooked_cost_usd
+            assert record.cost_usd == pytest.approx(known, rel=1e-12)
+            assert record.cost_usd == pytest.approx(float(priced(ledger)), rel=1e-12)
+        uncounted = [each for each in session.responses if each.usage_reason == OUTPUT_UNCOUNTED]
+        if not uncounted:
+            summed = sum(response.tokens["total_tokens"] or 0 for response in session.responses)
+            assert summed + record.unbooked_total_tokens == ledger["total_tokens"]
+        turns = [response.turn for response in session.responses]
+        assert turns == list(range(1, session.agent.generations + 1))
+
+
+def priced(ledger: dict[str, int]) -> Decimal:
+    """What the tokens of a ledger cost."""
+    settings = Settings()
+    tokens = dict.fromkeys(TOKEN_FIELDS, 0) | ledger
+    usd = Prices().cost(tokens, settings.model, PROVIDER.price_list, time.time()).usd
+    assert usd is not None
+    return usd
