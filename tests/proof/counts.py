@@ -4,7 +4,7 @@ import os
 
 LONG = os.environ.get("PROOF") == "long"
 
-FUZZED_CALLS = 1000 if LONG else 200
+FUZZED_CALLS = 10_000 if LONG else 200
 """Random calls whose records are held against the server's ledger."""
 PLUGIN_CALLS = 500 if LONG else 75
 """Random calls whose ledger is held against what the plugin books."""
