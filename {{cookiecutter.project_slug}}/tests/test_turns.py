@@ -32,8 +32,9 @@ class Talk(FakeCall):
 
     async def sounds(self) -> None:
         """The user says something that the voice detection does not notice."""
-        now = time.monotonic()
-        self.recorder._ears.user.sounds.append(Sound(now - 1.0, now - 0.05))
+        began_at = time.monotonic()
+        await asyncio.sleep(0.2)
+        self.recorder._ears.user.sounds.append(Sound(began_at, time.monotonic()))
 
     async def told(self, timeout_s: float = 2.0) -> UnansweredRecord:
         """The only turn that was not answered."""
@@ -252,8 +253,9 @@ async def test_it_is_told_too_if_nobody_answers_it() -> None:
     async with Talk() as call:
         await call.greeted()
         await call.sounds()
-        call.model.begin()
+        generation = call.model.begin()
         record = await call.told(3.0)
+        generation.end()
         await call.end()
     assert record.reason == "no_response"
 
