@@ -90,8 +90,12 @@ def _report(arguments: argparse.Namespace, read: Read) -> int:
     groups = figures(records, arguments.by) if arguments.by else [everything]
     verdicts = []
     if arguments.baseline:
-        with _reading(argparse.Namespace(since=None, session=None)) as read_all:
-            baseline = compare.baseline_figures(arguments.baseline) or figures(read_all(arguments.baseline))[0]
+        baseline = compare.baseline_figures(arguments.baseline)
+        if baseline is None:
+            with _reading(argparse.Namespace(since=None, session=None)) as read_all:
+                before = read_all(arguments.baseline)
+                baseline = figures(before)[0]
+                records.notes.extend(before.notes)
         verdicts = compare.gate(everything, baseline, arguments.tolerance / 100)
 
     console = Console(highlight=False)

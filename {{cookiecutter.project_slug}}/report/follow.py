@@ -27,7 +27,7 @@ RECENT_S = 300.0
 """What the percentiles and the cost an hour are of."""
 QUIET_S = 600.0
 """A call that has written nothing for so long is over: its process was killed."""
-LOOK_BACK = 2_000_000
+LOOK_BACK = 32_000_000
 """So many bytes at the end of the file are read at the start, to know the calls that run."""
 LINES = 8
 
@@ -90,9 +90,10 @@ class Now:
 
     calls: dict[str, float] = field(default_factory=dict)
     """Those that run, and when each was heard of last."""
-    recent: deque[tuple[float, float | None, float | None]] = field(default_factory=deque)
+    recent: list[tuple[float, float | None, float | None]] = field(default_factory=list)
     """Time, wait and cost of the last minutes' responses."""
-    silences: deque[float] = field(default_factory=deque)
+    silences: list[float] = field(default_factory=list)
+    began: float | None = None
     last: deque[Text] = field(default_factory=lambda: deque(maxlen=LINES))
     ended: int = 0
     broken: int = 0
@@ -108,6 +109,7 @@ class Now:
             self.broken += 1
             return
         call = str(record.get("session_id") or record.get("room") or "")
+        self.began = at if self.began is None else min(at, self.began)
         self.calls[call] = max(at, self.calls.get(call, 0))
         if kind == "session":
             self.calls.pop(call)
@@ -123,17 +125,17 @@ class Now:
 
     def forget(self, now: float) -> None:
         """Lets go of what is no longer of the last minutes."""
-        while self.recent and self.recent[0][0] < now - RECENT_S:
-            self.recent.popleft()
-        while self.silences and self.silences[0] < now - RECENT_S:
-            self.silences.popleft()
+        self.recent = [response for response in self.recent if response[0] >= now - RECENT_S]
+        self.silences = [at for at in self.silences if at >= now - RECENT_S]
         self.calls = {call: at for call, at in self.calls.items() if at >= now - QUIET_S}
 
     def picture(self, path: Path, there: bool, now: float) -> Group:
         """At most 16 lines, so that 80x24 has room for it and for what stood above."""
         waits = sorted(wait for _, wait, _ in self.recent if wait is not None)
         costs = [cost for _, _, cost in self.recent if cost is not None]
-        hourly = f"${sum(costs) * 3600 / RECENT_S:,.4f} an hour" if costs else "unknown"
+        # in the first minute, the few responses that there are say little about an hour
+        window_s = min(RECENT_S, max(60.0, now - (self.began or now)))
+        hourly = f"${sum(costs) * 3600 / window_s:,.2f} an hour" if costs else "unknown"
         if unknown := len(self.recent) - len(costs):
             hourly += f" ({unknown} of {len(self.recent)} responses have no known cost)"
         ranks = ", ".join(f"p{of} {waits[-(-len(waits) * of // 100) - 1]:.2f} s" for of in (50, 90, 95)) if waits else "unknown"
@@ -164,7 +166,6 @@ def follow(path: Path, console: Console) -> int:
         raise LoadError("--follow draws on a terminal: without one, use the report, or tail -f")
     if path.is_dir():
         raise LoadError(f"{clean(str(path))} is a folder: name the file in it, like {clean(str(path))}/metrics.jsonl")
-    ended = 0
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
@@ -180,7 +181,7 @@ def follow(path: Path, console: Console) -> int:
                 live.update(now.picture(path, path.exists(), time.time()), refresh=True)
                 time.sleep(EVERY_S)
     except KeyboardInterrupt:
-        return ended
+        return 0
     finally:
         tail.close()
         signal.signal(signal.SIGTERM, before)

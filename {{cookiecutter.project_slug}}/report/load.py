@@ -96,7 +96,7 @@ def load(
         db.execute("ATTACH ':memory:' AS read (COMPRESS); USE read")
         columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
         db.execute(f"CREATE TABLE records ({columns}, time_s DOUBLE, call VARCHAR)")
-        records = Records(db, ", ".join(clean(path.name) for path in paths), [])
+        records = Records(db, ", ".join(dict.fromkeys(clean(path.name) for path in paths)), [])
         _read_all(records, paths, progress)
         _leave_out(records, since, session)
         yield records
@@ -253,13 +253,13 @@ def _leave_out(records: Records, since: datetime | None, session: str | None) ->
         kept = "SELECT call FROM records GROUP BY call HAVING max(time_s) >= ?"
         records.db.execute(f"DELETE FROM records WHERE time_s IS NULL OR call NOT IN ({kept})", [since.timestamp()])
         if not records.rows("SELECT 1 FROM records LIMIT 1"):
-            latest_text = "none says its time" if last is None else f"the last is of {utc(last)}"
-            raise LoadError(f"{records.names}: no record since {utc(since.timestamp())}; {latest_text}")
+            latest = "none says its time" if last is None else f"the last is of {iso(last)}"
+            raise LoadError(f"{records.names}: no record since {iso(since.timestamp())}; {latest}")
 
 
-def utc(at: float) -> str:
-    """A time as people read it, to the minute."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def iso(time_s: float | None) -> str | None:
+    """Seconds since 1970 as UTC in ISO 8601, to the millisecond."""
+    return None if time_s is None else datetime.fromtimestamp(time_s, UTC).isoformat(timespec="milliseconds")
 
 
 def _records(count: int) -> str:

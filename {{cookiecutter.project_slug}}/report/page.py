@@ -29,17 +29,19 @@ p { margin: 4px 0; overflow-wrap: anywhere; } .faint, figcaption { color: var(--
 .facts, .plots { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); margin: 16px 0; }
 .plots { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
 .card, figure { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px; margin: 0; min-width: 0; }
-.card h2 { color: var(--faint); font-size: 13px; font-weight: 600; margin: 0; }
+.card h2, summary { color: var(--faint); font-size: 13px; font-weight: 600; margin: 0; }
 .card .figure { font-size: 17px; font-weight: 650; overflow-wrap: anywhere; } .unknown { color: var(--b); }
-.wide { margin: 14px 0; } .scroll { overflow-x: auto; -webkit-overflow-scrolling: touch; }
+summary { cursor: pointer; } .wide { margin: 14px 0; } .scroll { overflow-x: auto; -webkit-overflow-scrolling: touch; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 10px 5px 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--faint); font-weight: 600; } th.text, td.text { text-align: left; max-width: 340px; overflow-wrap: anywhere; white-space: normal; }
+th { color: var(--faint); font-weight: 600; } th.text, td.text { text-align: left; min-width: 130px; max-width: 340px; overflow-wrap: anywhere; white-space: normal; }
 svg { display: block; width: 100%; height: auto; } svg text { fill: var(--faint); font-size: 12.5px; }
+@media (max-width: 480px) { .plots svg text { font-size: 16px; } }
 .grid { stroke: var(--line); } .a { fill: var(--a); } .b { fill: var(--b); } .soft { fill: var(--soft); } .bad { fill: var(--bad); }
 .good { fill: var(--good); } .line-a { stroke: var(--a); } .line-b { stroke: var(--b); } .line-bad { stroke: var(--bad); }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
-.key { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin: 0 4px 0 10px; }
+.named { display: inline-block; margin-right: 10px; }
+.key { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 4px; }
 .key.a { background: var(--a); } .key.b { background: var(--b); } .key.soft { background: var(--soft); }
 .key.bad { background: var(--bad); } .key.good { background: var(--good); }
 """
@@ -66,8 +68,8 @@ def page(records: Records, figures: Figures, details: Details, groups: Sequence[
 <div class="facts">{"".join(_fact(*fact) for fact in facts(figures, details))}</div>
 {_groups(groups, by) if by else ""}
 <div class="plots">{"".join(plot for plot in plots if plot)}</div>
-{_timeline(records)}
 {_slowest(details)}
+{_timeline(records)}
 </body>
 </html>
 """
@@ -83,16 +85,18 @@ def _fact(name: str, figure: str, remarks: list[str]) -> str:
     return f'<div class="card"><h2>{_text(name)}</h2><div class="{kind}">{_text(figure)}</div>{said}</div>'
 
 
-def _table(heading: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[int] = (0,)) -> str:
+def _table(
+    heading: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[int] = (0,), folded: bool = False
+) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
         kinds = [' class="text"' if number in texts else "" for number in range(len(cells))]
         return "<tr>" + "".join(f"<{tag}{kind}>{_text(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>"
 
     body = "".join(row(cells, "td") for cells in rows)
-    return (
-        f'<div class="card wide"><h2>{_text(heading)}</h2><div class="scroll"><table>'
-        f"<thead>{row(columns, 'th')}</thead><tbody>{body}</tbody></table></div></div>"
-    )
+    table = f'<div class="scroll"><table><thead>{row(columns, "th")}</thead><tbody>{body}</tbody></table></div>'
+    if folded:
+        return f'<details class="card wide"><summary>{_text(heading)}</summary>{table}</details>'
+    return f'<div class="card wide"><h2>{_text(heading)}</h2>{table}</div>'
 
 
 def _groups(groups: Sequence[Figures], by: str) -> str:
@@ -193,7 +197,7 @@ def _clock(time_s: float, form: str) -> str:
 
 
 def _key(kind: str, name: str) -> str:
-    return f'<span class="key {kind}"></span>{_text(name)}'
+    return f'<span class="named"><span class="key {kind}"></span>{_text(name)}</span>'
 
 
 def _waits(records: Records) -> str:
@@ -224,13 +228,14 @@ def _buckets(records: Records, figures: Figures) -> tuple[float, float, list[tup
     """From when, how wide, and what was in each stretch of the time that the records cover."""
     if figures.began is None or figures.ended is None:
         return 0, 1, []
-    width = max(1.0, (figures.ended - figures.began) / 40)
+    began, ended = (datetime.fromisoformat(time).timestamp() for time in (figures.began, figures.ended))
+    width = max(1.0, (ended - began) / 40)
     rows = records.rows(f"""
-        SELECT floor((time_s - {figures.began}) / {width})::INTEGER AS bucket,
+        SELECT floor((time_s - {began}) / {width})::INTEGER AS bucket,
             quantile_disc(time_to_first_audio_s, 0.5) FILTER ({IS_WAIT}),
             quantile_disc(time_to_first_audio_s, 0.95) FILTER ({IS_WAIT}), sum(cost_usd)
         FROM records WHERE kind = 'response' AND time_s IS NOT NULL GROUP BY bucket ORDER BY bucket""")
-    return figures.began, width, rows
+    return began, width, rows
 
 
 def _time_axis(began: float, span: float) -> list[tuple[float, str]]:
@@ -250,7 +255,7 @@ def _over_time(records: Records, figures: Figures) -> str:
     for column, kind, name in ((2, "b", "p95"), (1, "a", "p50")):
         points = [((n + 0.5) * width, known[n][column] if n in known else None) for n in range(rows[-1][0] + 1)]
         body += frame.line(points, kind, lambda x, y, name=name: f"{_clock(began + x, '%Y-%m-%d %H:%M')}: {name} {y:.2f} s")  # type: ignore[misc]
-    caption = _key("a", "p50") + _key("b", "p95") + ", UTC"
+    caption = _key("a", "p50") + _key("b", "p95") + " (times in UTC)"
     return frame.draw("Waits over time", caption, _time_axis(began, span), lambda tick: f"{tick:g} s", body)
 
 
@@ -288,7 +293,7 @@ def _modalities(details: Details) -> str:
             body += f'<rect class="b" x="{start}" y="{y + 15}" width="{width}" height="13"/>'
             body += f'<text x="{start + width + 6}" y="{y + 26}">{_text(usd(modality.cost_usd))}</text>'
     note = f"; cost is unknown: {_text(details.modalities_note)}" if details.modalities_note else ""
-    caption = _key("a", "tokens") + _key("b", "cost") + ", of the responses" + note
+    caption = _key("a", "tokens") + _key("b", "cost") + " of the responses" + note
     height = len(details.modalities) * row + 4
     return (
         f'<figure><h2>Tokens by modality</h2><svg viewBox="0 0 {WIDTH} {height}" role="img" '
@@ -375,6 +380,7 @@ def _timeline(records: Records) -> str:
         ("Turn", "After", "Wait", "Heard", "Input tokens", "Output tokens", "Cost", ""),
         [event.row(began) for event in events],
         texts=(7,),
+        folded=True,
     )
     return (
         f'<figure class="wide"><h2>The call with the longest wait: {_text(chosen[0][0] or "(no id)")}</h2><div class="scroll">'

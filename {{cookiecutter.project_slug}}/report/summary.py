@@ -12,7 +12,7 @@ from typing import Any
 
 from genai_prices import Usage, calc_price
 
-from .load import MODALITIES, Records
+from .load import MODALITIES, Records, iso
 
 BY = ("model", "voice", "customer", "revision", "agent_name")
 ALL = "all calls"
@@ -50,8 +50,9 @@ class Figures:
     calls: int
     calls_without_end: int
     """Calls that have no session record: they still run, or their process was killed."""
-    began: float | None
-    ended: float | None
+    began: str | None
+    """Time of the first record, UTC in ISO 8601."""
+    ended: str | None
     minutes: float | None
     """Length of all calls together; of one without an end: from its first record to its last."""
     turns: int | None
@@ -177,8 +178,8 @@ def _figures(value: str, of_calls: list[Any], of_records: list[Any]) -> Figures:
         value=value,
         calls=calls,
         calls_without_end=open_calls,
-        began=began,
-        ended=ended,
+        began=iso(began),
+        ended=iso(ended),
         minutes=minutes,
         turns=turns,
         responses=responses,

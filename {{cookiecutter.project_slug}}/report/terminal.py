@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .compare import Comparison, Verdict
-from .load import Records, clean, utc
+from .load import Records, clean
 from .summary import Details, Figures, some_turns
 
 UNKNOWN = "unknown"
@@ -42,21 +42,21 @@ def counts(found: dict[str, int]) -> str:
 def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]]:
     """The figures in words: a name, its figure, and what there is to say about it."""
     f = figures
-    calls = [f"{plural(f.calls_without_end, 'call')} without an end: running, or killed"] if f.calls_without_end else []
-    minutes = "unknown length" if f.minutes is None else f"{f.minutes:,.1f} minutes"
-    turns = "the user's turns are unknown" if f.turns is None else f"{plural(f.turns, 'turn')} of the user"
-    size = f"{plural(f.calls, 'call')}, {minutes}, {turns}, {plural(f.responses, 'response')}"
+    size = f"{plural(f.calls, 'call')}, " + ("length unknown" if f.minutes is None else f"{f.minutes:,.1f} minutes")
+    turns = "the number of the user's turns is unknown" if f.turns is None else f"{plural(f.turns, 'turn')} of the user"
+    calls = [f"{turns}, {plural(f.responses, 'response')}"]
+    if f.calls_without_end:
+        calls.append(f"{plural(f.calls_without_end, 'call')} without an end: running, or killed")
 
-    cost = []
-    if f.calls_without_bill < f.calls and f.cost_usd is not None:
-        cost.append("from the sessions' records, which hold all usage")
+    price = f"{usd(f.cost_per_call_usd)} a call, {usd(f.cost_per_minute_usd)} a minute"
+    bills = f.calls - f.calls_without_bill
+    cost = [f"of {plural(bills, 'call')} the session's bill, which holds all usage"] if bills else []
     if f.calls_without_bill:
-        cost.append(f"of {plural(f.calls_without_bill, 'call')} without a bill: the sum of the responses")
+        cost.append(f"of {plural(f.calls_without_bill, 'call')} the sum of the responses: there is no bill")
     if f.unbooked_usd:
         cost.append(f"{usd(f.unbooked_usd)} of it is usage that belongs to no response")
     if f.responses_without_cost:
         cost.append(f"{f.responses_without_cost:,} of {plural(f.responses, 'response')} have no known cost")
-    price = f"{usd(f.cost_per_call_usd)} a call, {usd(f.cost_per_minute_usd)} a minute"
 
     waits = []
     if f.responses_without_wait:
@@ -67,6 +67,8 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     if f.waits:
         wait = ", ".join(f"{name} {seconds(value)}" for name, value in ranks)
         waits.insert(0, f"{plural(f.waits, 'answer')}, the slowest took {seconds(f.wait_max_s)}")
+    if f.greeting_p50_s is not None:
+        waits.append(f"for the greeting: p50 {seconds(f.greeting_p50_s)}")
 
     unanswered = f"{share(f.unanswered_share)} of the user's turns"
     if f.unanswered_share is None:
@@ -80,7 +82,6 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
         ("Calls", size, calls),
         ("Cost", usd(f.cost_usd), [price, *cost]),
         ("Wait", wait, waits),
-        ("Greeting", UNKNOWN if f.greeting_p50_s is None else f"p50 {seconds(f.greeting_p50_s)}", []),
         ("Unanswered", unanswered, silences),
         ("Interrupted", interrupted, over if f.talk_overs else []),
         ("Connection", reconnects, ends),
@@ -189,12 +190,16 @@ def title(records: Records, groups: list[Figures]) -> str:
     """Which files these are, and of when."""
     began = [group.began for group in groups if group.began is not None]
     ended = [group.ended for group in groups if group.ended is not None]
-    when = f"{utc(min(began))} to {utc(max(ended))}" if began and ended else "at times unknown"
+    when = f"{_minute(min(began))} to {_minute(max(ended))} UTC" if began and ended else "at times unknown"
     return f"{records.names}: {when}"
 
 
+def _minute(iso: str) -> str:
+    return iso[:16].replace("T", " ")
+
+
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
         is_text = column in ("Call", "Model", "Modality", "Its parts") or column == columns[0] and not title
         table.add_column(column, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
