@@ -1,11 +1,11 @@
 """Looks back at calls: what they cost, how long the callers waited, and when nobody answered.
 
-  uv run -m report                                  metrics.jsonl, in the terminal
-  uv run -m report metrics.jsonl* --since 7d --by model
-  uv run -m report --html report.html               one page with plots, to look at offline or to pass on
-  uv run -m report --compare before.jsonl after.jsonl
-  uv run -m report --json > baseline.json           and later: --baseline baseline.json
-  uv run -m report --follow                         live, while calls run
+uv run -m report                                  metrics.jsonl, in the terminal
+uv run -m report metrics.jsonl* --since 7d --by model
+uv run -m report --html report.html               one page with plots, to look at offline or to pass on
+uv run -m report --compare before.jsonl after.jsonl
+uv run -m report --json > baseline.json           and later: --baseline baseline.json
+uv run -m report --follow                         live, while calls run
 """
 
 import argparse
@@ -115,7 +115,9 @@ def _report(arguments: argparse.Namespace, read: Read) -> int:
     else:
         terminal.show(console, records, everything, details(records))
     # what a program reads stays whole, and a person still sees why the exit code is 1
-    terminal.show_verdicts(Console(stderr=True, highlight=False) if arguments.csv or arguments.json else console, verdicts)
+    terminal.show_verdicts(
+        Console(stderr=True, highlight=False) if arguments.csv or arguments.json else console, verdicts
+    )
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
 

@@ -100,8 +100,8 @@ class Sample:
         return {
             "wait_p50_s": self._wait(ranks, 0.5),
             "wait_p95_s": self._wait(ranks, 0.95),
-            "cost_per_minute_usd": _ratio(times @ self.cost, times @ self.minutes),
-            "unanswered_share": _ratio(times @ self.unanswered, times @ self.turns),
+            "cost_per_minute_usd": _ratio(times, self.cost, self.minutes),
+            "unanswered_share": _ratio(times, self.unanswered, self.turns),
         }
 
     def _wait(self, ranks: Array, of: float) -> float:
@@ -120,8 +120,9 @@ def _both_known(part: Array, whole: Array) -> tuple[Array, Array]:
     return np.where(known, part, 0), np.where(known, whole, 0)
 
 
-def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole else float("nan")
+def _ratio(times: Array, part: Array, whole: Array) -> float:
+    total = float(times @ whole)
+    return float(times @ part) / total if total else float("nan")
 
 
 def compare(names: tuple[str, str], sides: tuple[Figures, Figures], samples: tuple[Sample, Sample]) -> list[Comparison]:
@@ -155,13 +156,20 @@ def _in_words(
         return "unknown", f"unknown, {missing} does not say it"
     both = f"{measure.show(a)} → {measure.show(b)}"
     if low is None or high is None:
-        return "unknown", f"{both}; fewer than {FEWEST_CALLS} calls on a side say it: too few to tell chance from change"
+        return (
+            "unknown",
+            f"{both}; fewer than {FEWEST_CALLS} calls on a side say it: too few to tell chance from change",
+        )
     bounds = f"{_signed(measure, low)} to {_signed(measure, high)}"
     if low <= 0 <= high:
         return "equal", f"{both} ({bounds}): may well be chance"
-    return ("better", f"{both} ({bounds}): lower, by more than chance") if high < 0 else (
-        "worse",
-        f"{both} ({bounds}): higher, by more than chance",
+    return (
+        ("better", f"{both} ({bounds}): lower, by more than chance")
+        if high < 0
+        else (
+            "worse",
+            f"{both} ({bounds}): higher, by more than chance",
+        )
     )
 
 
@@ -213,9 +221,13 @@ def baseline_figures(path: Path) -> Figures | None:
     values = found["figures"]
     for field in fields(Figures):
         value = values.get(field.name)
-        wanted = {str: (str,), int: (int,)}.get(field.type, (int, float, type(None)))  # type: ignore[call-overload]
+        wanted = (str,) if field.name in ("value", "began", "ended") else (int, float)
+        if value is None and field.type not in (str, int):
+            continue
         if field.name not in values or isinstance(value, bool) or not isinstance(value, wanted):
-            raise LoadError(f"{clean(str(path))} is no baseline of this version ({field.name}): make it again with --json")
+            raise LoadError(
+                f"{clean(str(path))} is no baseline of this version ({field.name}): make it again with --json"
+            )
     return Figures(**{field.name: values[field.name] for field in fields(Figures)})
 
 

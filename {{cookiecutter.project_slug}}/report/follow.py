@@ -138,7 +138,11 @@ class Now:
         hourly = f"${sum(costs) * 3600 / window_s:,.2f} an hour" if costs else "unknown"
         if unknown := len(self.recent) - len(costs):
             hourly += f" ({unknown} of {len(self.recent)} responses have no known cost)"
-        ranks = ", ".join(f"p{of} {waits[-(-len(waits) * of // 100) - 1]:.2f} s" for of in (50, 90, 95)) if waits else "unknown"
+        ranks = (
+            ", ".join(f"p{of} {waits[-(-len(waits) * of // 100) - 1]:.2f} s" for of in (50, 90, 95))
+            if waits
+            else "unknown"
+        )
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="bold", no_wrap=True)
         grid.add_column(no_wrap=True, overflow="ellipsis")
@@ -196,7 +200,9 @@ def _response(record: dict[str, Any], call: str, at: float, wait: float | None, 
     line = _begin(call, at)
     line.append(f"#{clean(str(record.get('turn', '?')))}".ljust(5))
     over = record.get("over_latency_budget") is True
-    line.append("wait unknown" if wait is None else f"{wait:8.2f} s  ", style="yellow" if wait is None or over else "cyan")
+    line.append(
+        "wait unknown" if wait is None else f"{wait:8.2f} s  ", style="yellow" if wait is None or over else "cyan"
+    )
     line.append("  cost unknown" if cost is None else f"  ${cost:.6f}", style="yellow" if cost is None else "")
     marks = [("interrupted", "interrupted"), ("over_latency_budget", "over budget"), ("connection_lost", "lost")]
     for name, mark in marks:

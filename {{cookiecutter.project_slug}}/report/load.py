@@ -59,8 +59,9 @@ def clean(text: str) -> str:
 class Records:
     """The records of some files.
 
-    `db` holds one row a record in its table `records`. Beyond FIELDS, which are null where unknown, each has `call`
-    (whose records belong together: the session's id, else the room) and `time_s` (its `timestamp` as seconds since 1970).
+    `db` holds one row a record in its table `records`. Beyond FIELDS, which are null where unknown, each has
+    `call` (whose records belong together: the session's id, else the room) and `time_s` (its `timestamp` as seconds
+    since 1970).
     """
 
     db: duckdb.DuckDBPyConnection
@@ -122,12 +123,14 @@ def since_when(text: str, now: datetime) -> datetime:
 def _read_all(records: Records, paths: Sequence[Path], progress: Callable[[float], object]) -> None:
     files = list({path.resolve(): path for path in paths}.values())  # one that was named twice is read once
     sizes = [_size(path) for path in files]
-    done = 0
+    total, before = sum(sizes), 0
     for path, size in zip(files, sizes, strict=True):
-        share = size / max(1, sum(sizes))
-        before = done / max(1, sum(sizes))
-        _read(records, path, lambda of_this, share=share, before=before: progress(before + share * of_this))
-        done += size
+
+        def tell(share: float, before: int = before, size: int = size) -> None:
+            progress((before + share * size) / total)
+
+        _read(records, path, tell)
+        before += size
     [(strange,)] = records.rows(f"SELECT count(*) FROM records WHERE kind NOT IN {KINDS}")
     if strange:
         records.notes.append(f"{_records(strange)} of a kind that this version does not know")
@@ -165,7 +168,8 @@ def _read(records: Records, path: Path, progress: Callable[[float], object]) -> 
     )
     query = f"""
         INSERT INTO records
-        SELECT * EXCLUDE (epoch), CASE WHEN epoch BETWEEN {_FIRST} AND {_LAST} THEN epoch END, coalesce(session_id, room, '')
+        SELECT * EXCLUDE (epoch),
+            CASE WHEN epoch BETWEEN {_FIRST} AND {_LAST} THEN epoch END, coalesce(session_id, room, '')
         FROM (SELECT {sensible}, epoch(try_cast(timestamp AS TIMESTAMPTZ)) AS epoch
               FROM read_json(?, columns = {columns}, format = 'newline_delimited', ignore_errors = true,
                              maximum_object_size = 67108864))"""
@@ -242,7 +246,9 @@ def _leave_out(records: Records, since: datetime | None, session: str | None) ->
     if session is not None:
         latest = "SELECT call FROM records GROUP BY call ORDER BY max(time_s) DESC NULLS LAST LIMIT 3"
         calls = [clean(str(call)) for (call,) in records.rows(latest)]
-        records.db.execute("DELETE FROM records WHERE call IS DISTINCT FROM ? AND room IS DISTINCT FROM ?", [session] * 2)
+        records.db.execute(
+            "DELETE FROM records WHERE call IS DISTINCT FROM ? AND room IS DISTINCT FROM ?", [session] * 2
+        )
         if not records.rows("SELECT 1 FROM records LIMIT 1"):
             raise LoadError(f"no call {clean(session)!r} is in {records.names}; the latest are {', '.join(calls)}")
     if since is not None:

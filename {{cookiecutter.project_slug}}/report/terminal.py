@@ -73,10 +73,14 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     unanswered = f"{share(f.unanswered_share)} of the user's turns"
     if f.unanswered_share is None:
         unanswered = f"{UNKNOWN}: no session's record says it"
-    silences = [f"{plural(f.unanswered, 'time')} no answer: {counts(details.reasons_unanswered)}"] if f.unanswered else []
+    silences = (
+        [f"{plural(f.unanswered, 'time')} no answer: {counts(details.reasons_unanswered)}"] if f.unanswered else []
+    )
     interrupted = f"{share(f.interrupted_share)} of the responses" + (f" ({f.interrupted:,})" if f.interrupted else "")
     over = [f"the user spoke over {plural(f.talk_overs, 'response')}, typically {seconds(f.talk_over_p50_s)}"]
-    reconnects = f"{plural(f.reconnects, 'reconnect')}, " + (f"errors: {counts(details.errors)}" if details.errors else "no errors")
+    reconnects = f"{plural(f.reconnects, 'reconnect')}, " + (
+        f"errors: {counts(details.errors)}" if details.errors else "no errors"
+    )
     ends = [f"calls ended by {counts(details.ends)}"] if details.ends else []
     return [
         ("Calls", size, calls),
@@ -145,7 +149,9 @@ def show_groups(console: Console, records: Records, by: str, groups: list[Figure
             "?" if group.interrupted_share is None else share(group.interrupted_share),
         )
     console.print(table)
-    console.print(Text("p50, p95: wait for an answer in seconds. No answer: of the user's turns. Cut: interrupted responses."))
+    console.print(
+        Text("p50, p95: wait for an answer in seconds. No answer: of the user's turns. Cut: interrupted responses.")
+    )
     console.print(Text("?: unknown."))
 
 
@@ -158,13 +164,17 @@ def show_comparison(
 ) -> None:
     """How much B differs from A, and whether by more than chance."""
     for letter, name, side in zip("AB", names, sides, strict=True):
-        console.print(Text(f"{letter}: {clean(name)}, {plural(side.calls, 'call')}, {plural(side.waits, 'answer')}", style="bold"))
+        console.print(
+            Text(f"{letter}: {clean(name)}, {plural(side.calls, 'call')}, {plural(side.waits, 'answer')}", style="bold")
+        )
     _notes(console, notes)
     console.print()
     for comparison in comparisons:
         style = {"better": "green", "worse": "red"}.get(comparison.direction, "default")
         console.print(Text(f"{comparison.name}: ", style="bold").append(comparison.words, style=f"not bold {style}"))
-    console.print(Text("\nA → B; in brackets the 95 % interval of the difference (bootstrap over whole calls).", style="dim"))
+    console.print(
+        Text("\nA → B; in brackets the 95 % interval of the difference (bootstrap over whole calls).", style="dim")
+    )
 
 
 def show_verdicts(console: Console, verdicts: list[Verdict]) -> None:
@@ -199,9 +209,11 @@ def _minute(iso: str) -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for column in columns:
-        is_text = column in ("Call", "Model", "Modality", "Its parts") or column == columns[0] and not title
+        is_text = column in ("Call", "Model", "Modality", "Its parts") or (column == columns[0] and not title)
         table.add_column(column, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
     return table
 
