@@ -33,55 +33,60 @@ LINES = 8
 
 
 class Tail:
-    """The lines that are added to a file, however often it is rotated away, cut, or not there yet."""
+    """The lines that are added to a file, however often it is rotated away, cut, or not there yet.
+
+    The file is opened for each reading, so it may be renamed meanwhile, on Windows too.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: IO[bytes] | None = None
+        self._which: tuple[int, int] | None = None
+        self._position = 0
         self._half = b""
 
     def lines(self) -> Iterator[bytes]:
-        """What has been added since the last time, without the line that is being written."""
-        if self._file is None:
-            self._open(skip=True)
-        yield from self._rest()
-        if self._moved():
-            yield from self._rest()  # what was written between our reading and the rotation
-            self.close()
-            self._open(skip=False)
-            yield from self._rest()
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file, self._half = None, b""
-
-    def _open(self, skip: bool) -> None:
-        with suppress(OSError):
-            self._file = self._path.open("rb")
-            size = os.fstat(self._file.fileno()).st_size
-            if skip and size > LOOK_BACK:
-                self._file.seek(size - LOOK_BACK)
-                self._file.readline()
-
-    def _rest(self) -> Iterator[bytes]:
-        if self._file is None:
+        """What has been added since the last time, without a line that is being written."""
+        try:
+            file = self._path.open("rb")
+        except OSError:
             return
-        if os.fstat(self._file.fileno()).st_size < self._file.tell():
-            self._file.seek(0)
-            self._half = b""
-        *lines, self._half = (self._half + self._file.read()).split(b"\n")
+        with file:
+            which = _which(os.fstat(file.fileno()))
+            if self._which is None:
+                self._skip(file)
+            elif which != self._which:
+                yield from self._rest_of_rotated()
+                self._position, self._half = 0, b""
+            self._which = which
+            yield from self._added(file)
+
+    def _skip(self, file: IO[bytes]) -> None:
+        size = os.fstat(file.fileno()).st_size
+        if size > LOOK_BACK:
+            file.seek(size - LOOK_BACK)
+            file.readline()
+            self._position = file.tell()
+
+    def _rest_of_rotated(self) -> Iterator[bytes]:
+        """What was written between our last reading and the rotation, if the file still lies beside the new one."""
+        for path in self._path.parent.iterdir():
+            with suppress(OSError):
+                if path.name.startswith(self._path.name) and _which(path.stat()) == self._which:
+                    with path.open("rb") as file:
+                        yield from self._added(file)
+                    return
+
+    def _added(self, file: IO[bytes]) -> Iterator[bytes]:
+        if os.fstat(file.fileno()).st_size < self._position:
+            self._position, self._half = 0, b""
+        file.seek(self._position)
+        *lines, self._half = (self._half + file.read()).split(b"\n")
+        self._position = file.tell()
         yield from lines
 
-    def _moved(self) -> bool:
-        if self._file is None:
-            return False
-        try:
-            there = self._path.stat()
-        except OSError:
-            return False  # moved away, and not made anew yet
-        ours = os.fstat(self._file.fileno())
-        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+
+def _which(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 @dataclass
@@ -187,7 +192,6 @@ def follow(path: Path, console: Console) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        tail.close()
         signal.signal(signal.SIGTERM, before)
 
 

@@ -6,11 +6,24 @@ from datetime import datetime
 from typing import Any
 
 from .load import Records
-from .plots import STYLE, WIDTH, Plot, clock, escaped, html_table, legend, round_ticks, short_number, short_usd
-from .summary import IS_WAIT, Details, Figures, some_turns
-from .terminal import UNKNOWN, count, facts, seconds, share, title, usd
+from .plots import (
+    STYLE,
+    WIDTH,
+    Plot,
+    clock,
+    escaped,
+    html_table,
+    legend,
+    round_ticks,
+    short_number,
+    short_usd,
+    svg_figure,
+)
+from .summary import IS_WAIT, Details, Figures
+from .terminal import UNKNOWN, count, facts, plural, seconds, share, title, usd
 
 MOST_ROWS = 200
+BARS = 30
 
 
 def page(records: Records, figures: Figures, details: Details, groups: Sequence[Figures], by: str | None) -> str:
@@ -51,44 +64,27 @@ def _fact(name: str, figure: str, remarks: list[str]) -> str:
 
 
 def _groups(groups: Sequence[Figures], by: str) -> str:
-    columns = (
-        by,
-        "Calls",
-        "Minutes",
-        "Cost",
-        "a call",
-        "a minute",
-        "Wait p50",
-        "p95",
-        "p99",
-        "Unanswered",
-        "Interrupted",
-    )
-    rows = [
-        (
-            *(g.value, count(g.calls), UNKNOWN if g.minutes is None else f"{g.minutes:,.1f}", usd(g.cost_usd)),
-            *(usd(g.cost_per_call_usd), usd(g.cost_per_minute_usd), seconds(g.wait_p50_s), seconds(g.wait_p95_s)),
-            *(seconds(g.wait_p99_s), share(g.unanswered_share), share(g.interrupted_share)),
-        )
-        for g in groups[:MOST_ROWS]
-    ]
-    return html_table(f"By {by}", columns, rows)
+    money = ("Cost", "a call", "a minute")
+    columns = (by, "Calls", "Minutes", *money, "Wait p50", "p95", "p99", "Unanswered", "Interrupted")
+    rows = []
+    for g in groups[:MOST_ROWS]:
+        minutes = UNKNOWN if g.minutes is None else f"{g.minutes:,.1f}"
+        costs = [usd(cost) for cost in (g.cost_usd, g.cost_per_call_usd, g.cost_per_minute_usd)]
+        waits = [seconds(wait) for wait in (g.wait_p50_s, g.wait_p95_s, g.wait_p99_s)]
+        rows.append([g.value, count(g.calls), minutes, *costs, *waits, share(g.unanswered_share)])
+        rows[-1].append(share(g.interrupted_share))
+    more = f" (the first {MOST_ROWS} of {len(groups):,})" if len(groups) > MOST_ROWS else ""
+    return html_table(f"By {by}{more}", columns, rows)
 
 
 def _slowest(details: Details) -> str:
     columns = ("Call", "Turn", "When", "Wait", "Model", "Audio", "Playback", "Tools")
-    rows = [
-        (
-            *(
-                slow.call,
-                count(slow.turn),
-                UNKNOWN if slow.time_s is None else clock(slow.time_s, "%Y-%m-%d %H:%M:%S"),
-            ),
-            *(seconds(slow.wait_s), seconds(slow.to_generation_s), seconds(slow.to_audio_s), seconds(slow.playback_s)),
-            seconds(slow.tools_s) if slow.tools_s is not None else "none",
-        )
-        for slow in details.slowest
-    ]
+    rows = []
+    for slow in details.slowest:
+        when = UNKNOWN if slow.time_s is None else clock(slow.time_s, "%Y-%m-%d %H:%M:%S")
+        parts = [seconds(part) for part in (slow.wait_s, slow.to_generation_s, slow.to_audio_s, slow.playback_s)]
+        tools = "none" if slow.tools_s is None else seconds(slow.tools_s)
+        rows.append([slow.call, count(slow.turn), when, *parts, tools])
     return html_table("The slowest answers, and the parts of their waits", columns, rows) if rows else ""
 
 
@@ -99,29 +95,20 @@ def _waits(records: Records) -> str:
     )
     if not total:
         return ""
-    highest = round_ticks(max(most, 0.1) * 1.25)[-1] or max(most, 0.1)
-    bins = 30
-    rows = dict(
-        records.rows(f"""
-            SELECT least({bins - 1}, floor(time_to_first_audio_s / {highest} * {bins}))::INTEGER AS bin, count(*)
-            FROM records WHERE {IS_WAIT} GROUP BY bin""")
-    )
-    plot = Plot(highest, max(rows.values()))
-    width = highest / bins
+    highest = round_ticks(max(most, 0.1) * 1.25)[-1]
+    width = highest / BARS
+    rows = records.rows(f"""
+        SELECT least({BARS - 1}, floor(time_to_first_audio_s / {width}))::INTEGER AS bar, count(*)
+        FROM records WHERE {IS_WAIT} GROUP BY bar""")
+    plot = Plot(highest, max(times for _, times in rows))
     bars = ""
-    for number, times in sorted(rows.items()):
-        upper = f"to {(number + 1) * width:.2f} s" if number < bins - 1 else "and more"
-        bars += plot.bar(
-            number * width, (number + 1) * width, times, f"{number * width:.2f} s {upper}: {times:,} answers", "a"
-        )
+    for bar, times in rows:
+        upper = f"to {(bar + 1) * width:.2f} s" if bar < BARS - 1 else "and more"
+        about = f"{bar * width:.2f} s {upper}: {plural(times, 'answer')}"
+        bars += plot.bar(bar * width, (bar + 1) * width, times, about, "a")
     axis = [(tick, f"{tick:g} s") for tick in round_ticks(highest)]
-    return plot.draw(
-        "How long callers waited",
-        f"{total:,} answers by their wait; the last bar holds all longer ones",
-        axis,
-        number,
-        bars,
-    )
+    caption = f"{plural(total, 'answer')} by their wait; the last bar holds all that are longer"
+    return plot.draw("How long callers waited", caption, axis, short_number, bars)
 
 
 def _buckets(records: Records, figures: Figures) -> tuple[float, float, list[tuple[Any, ...]]]:
@@ -159,7 +146,7 @@ def _over_time(records: Records, figures: Figures) -> str:
             return f"{clock(began + x, '%Y-%m-%d %H:%M')}: {name} {y:.2f} s"
 
         body += plot.line(points, kind, tell)
-    caption = legend("a", "p50") + legend("b", "p95") + " (times in UTC)"
+    caption = legend("a", "p50") + legend("b", "p95, times in UTC")
     return plot.draw("Waits over time", caption, _time_axis(began, span), lambda tick: f"{tick:g} s", body)
 
 
@@ -170,215 +157,159 @@ def _cost_over_time(records: Records, figures: Figures) -> str:
         return ""
     span = width * (rows[-1][0] + 1)
     plot = Plot(span, max(cost for _, cost in costs) * 1.05)
-    bars = "".join(
-        plot.bar(
-            bucket * width,
-            (bucket + 1) * width,
-            cost,
-            f"{clock(began + bucket * width, '%Y-%m-%d %H:%M')}: {usd(cost)}",
-            "a",
-        )
-        for bucket, cost in costs
-    )
-    every = (
-        f"{width / 3600:.1f} hours"
-        if width >= 5400
-        else f"{width / 60:.1f} minutes"
-        if width >= 90
-        else f"{width:.0f} s"
-    )
-    return plot.draw(
-        "Cost over time", f"of the responses, each bar {every}, UTC", _time_axis(began, span), short_usd, bars
-    )
+    bars = ""
+    for bucket, cost in costs:
+        about = f"{clock(began + bucket * width, '%Y-%m-%d %H:%M')}: {usd(cost)}"
+        bars += plot.bar(bucket * width, (bucket + 1) * width, cost, about, "a")
+    every = f"{width / 60:.1f} minutes" if width < 5400 else f"{width / 3600:.1f} hours"
+    caption = f"of the responses; a bar is {every}, times in UTC"
+    return plot.draw("Cost over time", caption, _time_axis(began, span), short_usd, bars)
 
 
 def _modalities(details: Details) -> str:
     if not details.modalities:
         return ""
     most = max(modality.tokens for modality in details.modalities)
-    dearest = max((modality.cost_usd or 0 for modality in details.modalities), default=0)
-    row, start, room = 40, 92, WIDTH - 92 - 150
+    dearest = max(modality.cost_usd or 0 for modality in details.modalities) or 1
+    row, left, room = 40, 92, WIDTH - 92 - 150
     body = ""
     for number, modality in enumerate(details.modalities):
         y = number * row + 6
-        said = f"{modality.tokens:,}"
-        width = max(1, round(room * modality.tokens / most, 1))
-        body += f'<text x="{start - 8}" y="{y + 17}" text-anchor="end">{escaped(modality.name)}</text>'
-        body += f'<rect class="a" x="{start}" y="{y}" width="{width}" height="13"/>'
-        body += f'<text x="{start + width + 6}" y="{y + 11}">{said}</text>'
+        bars = [("a", y, modality.tokens / most, count(modality.tokens))]
         if modality.cost_usd is not None:
-            width = max(1, round(room * modality.cost_usd / dearest, 1)) if dearest else 1
-            body += f'<rect class="b" x="{start}" y="{y + 15}" width="{width}" height="13"/>'
-            body += f'<text x="{start + width + 6}" y="{y + 26}">{escaped(usd(modality.cost_usd))}</text>'
+            bars.append(("b", y + 15, modality.cost_usd / dearest, usd(modality.cost_usd)))
+        body += f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{escaped(modality.name)}</text>'
+        for kind, top, part, figure in bars:
+            width = max(1, round(room * part, 1))
+            body += f'<rect class="{kind}" x="{left}" y="{top}" width="{width}" height="13"/>'
+            body += f'<text x="{left + width + 6}" y="{top + 11}">{escaped(figure)}</text>'
     note = f"; cost is unknown: {escaped(details.modalities_note)}" if details.modalities_note else ""
-    caption = legend("a", "tokens") + legend("b", "cost") + " of the responses" + note
-    height = len(details.modalities) * row + 4
-    return (
-        f'<figure><h2>Tokens by modality</h2><svg viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="Tokens by modality">{body}</svg><figcaption>{caption}</figcaption></figure>'
-    )
+    caption = legend("a", "tokens") + legend("b", "cost of the responses") + note
+    return svg_figure("Tokens by modality", caption, WIDTH, len(details.modalities) * row + 4, body)
 
 
 def _growth(details: Details, field: str, heading: str, show: Callable[[float | None], str]) -> str:
-    if not some_turns(details.growth):
-        return ""
-    grown = [
-        (row.turn, getattr(row, field), row.responses) for row in details.growth if getattr(row, field) is not None
-    ]
-    several = [row for row in grown if row[2] > 1]
-    grown = several if len(several) > 1 else grown
-    if len(grown) < 2 or not max(value for _, value, _ in grown):
+    """A line over the turns that more than one call reached."""
+    grown = [(row.turn, getattr(row, field), row.responses) for row in details.growth]
+    grown = [(turn, value, calls) for turn, value, calls in grown if value is not None and calls > 1]
+    if len(grown) < 2 or not any(value for _, value, _ in grown):
         return ""
     plot = Plot(grown[-1][0] * 1.02, max(value for _, value, _ in grown) * 1.05)
-    calls = {turn: responses for turn, _, responses in grown}
-    body = plot.line(
-        [(turn, float(value)) for turn, value, _ in grown],
-        "a",
-        lambda x, y: f"turn {x:g}: {show(y)}, median of {calls[int(x)]:,} calls",
-    )
+    calls_of = {turn: calls for turn, _, calls in grown}
+
+    def tell(turn: float, value: float) -> str:
+        return f"turn {turn:g}: {show(value)}, median of {calls_of[int(turn)]:,} calls"
+
+    body = plot.line([(turn, value) for turn, value, _ in grown], "a", tell)
     axis = [(tick, f"{tick:g}") for tick in round_ticks(grown[-1][0]) if tick >= 1]
-    what = "input tokens" if field == "input_tokens" else "cost"
+    is_cost = field == "cost_usd"
+    what = "cost" if is_cost else "input tokens"
     caption = f"median {what} of a response, by its turn in the call: each one bills the whole conversation again"
-    return plot.draw(heading, caption, axis, short_number if field == "input_tokens" else short_usd, body)
+    return plot.draw(heading, caption, axis, short_usd if is_cost else short_number, body)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A response, or a wait in vain: from when to when (seconds since 1970) the user waited and heard the agent."""
+
+    turn: int | None
+    """`None` of a wait in vain."""
+    waits_from: float
+    heard_from: float
+    heard_until: float
+    wait_s: float | None
+    heard_s: float | None
+    talk_over_s: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+    remark: str
+
+    @property
+    def in_vain(self) -> bool:
+        return self.remark.startswith("no answer")
+
+
+# A response's time is when its generation was created: the first part of its wait lies before, the others after.
+_MOMENTS = """
+    WITH heard AS (
+        SELECT *, coalesce(waited_s, time_to_first_audio_s) AS wait_s,
+            coalesce(heard_s, audio_s, duration_s) AS sound_s,
+            time_s + CASE WHEN kind = 'unanswered' THEN 0 ELSE coalesce(
+                time_to_first_audio_s - time_to_generation_s, generation_to_audio_s + playback_latency_s,
+                generation_to_audio_s, 0) END AS heard_from
+        FROM records WHERE call = ? AND kind IN ('response', 'unanswered') AND time_s IS NOT NULL)
+    SELECT turn, heard_from - coalesce(wait_s, 0), heard_from, heard_from + coalesce(sound_s, 0), wait_s, sound_s,
+        CASE WHEN talk_over_s IS NOT NULL THEN least(talk_over_s, sound_s) END, input_tokens, output_tokens, cost_usd,
+        CASE WHEN kind = 'unanswered' THEN 'no answer: ' || coalesce(reason, 'no reason given')
+             WHEN interrupted THEN 'interrupted'
+             WHEN time_to_first_audio_from = 'reply_requested' THEN 'requested by the program' ELSE '' END
+    FROM heard ORDER BY time_s, turn LIMIT ?"""
 
 
 def _timeline(records: Records) -> str:
     """The call with the longest wait: who could be heard when, where the user waited, and where in vain."""
     chosen = records.rows(f"""
-        SELECT call FROM records WHERE kind = 'unanswered' OR {IS_WAIT}
+        SELECT call FROM records WHERE time_s IS NOT NULL AND (kind = 'unanswered' OR {IS_WAIT})
         ORDER BY coalesce(waited_s, time_to_first_audio_s) DESC NULLS LAST, call LIMIT 1""")
     if not chosen:
         return ""
-    rows = records.rows(
-        """
-        SELECT kind, turn, time_s, epoch(try_cast(user_speech_end AS TIMESTAMPTZ)), waited_s, reason,
-            time_to_first_audio_s, time_to_generation_s, generation_to_audio_s, playback_latency_s,
-            coalesce(heard_s, duration_s), interrupted, talk_over_s, input_tokens, output_tokens, cost_usd
-        FROM records WHERE call = ? AND kind IN ('response', 'unanswered') AND time_s IS NOT NULL
-        ORDER BY time_s, turn""",
-        chosen[0][0],
-    )[:MOST_ROWS]
-    events = [event for row in rows if (event := _Event.of(row))]
-    if not events:
-        return ""
-    began = min(event.waits_from for event in events)
-    ended = max(event.ends for event in events)
-    span = max(ended - began, 1.0)
+    moments = [Moment(*row) for row in records.rows(_MOMENTS, chosen[0][0], MOST_ROWS)]
+    began = min(moment.waits_from for moment in moments)
+    span = max(1.0, max(moment.heard_until for moment in moments) - began)
     width, left = round(min(max(900.0, span * 7), 9000)), 64
 
     def x(time_s: float) -> float:
         return round(left + (width - left - 16) * (time_s - began) / span, 1)
 
     def bar(lane: int, kind: str, start: float, end: float, about: str) -> str:
-        return (
-            f'<rect class="{kind}" x="{x(start)}" y="{lane * 34 + 10}" width="{max(2.0, round(x(end) - x(start), 1))}" '
-            f'height="22" rx="2"><title>{escaped(about)}</title></rect>'
-        )
+        size = f'x="{x(start)}" y="{lane * 34 + 10}" width="{max(2.0, round(x(end) - x(start), 1))}" height="22"'
+        return f'<rect class="{kind}" {size} rx="2"><title>{escaped(about)}</title></rect>'
 
     body = ""
-    agent_silent = began
-    for event in events:
-        if event.waits_from > agent_silent and not event.greets:
-            body += bar(0, "soft", agent_silent, event.waits_from, "the user's turn, until their last sound")
-        if event.waits_from < event.waits_to:
-            body += bar(1, "bad" if event.in_vain else "b", event.waits_from, event.waits_to, event.about)
-        if event.ends > event.waits_to:
-            body += bar(2, "a", event.waits_to, event.ends, event.about)
-        if event.talks_over:
-            body += bar(
-                0,
-                "good",
-                event.ends - event.talks_over,
-                event.ends,
-                f"the user speaks over the agent for {event.talks_over:.2f} s",
-            )
-        agent_silent = max(agent_silent, event.ends)
-    lanes = "".join(
-        f'<text x="0" y="{lane * 34 + 26}">{name}</text>' for lane, name in enumerate(("User", "Waiting", "Agent"))
-    )
-    grid = "".join(
-        f'<line class="grid" x1="{x(began + tick)}" x2="{x(began + tick)}" y1="4" y2="112"/>'
-        f'<text x="{x(began + tick)}" y="128" text-anchor="middle">{tick:g} s</text>'
-        for tick in round_ticks(span, max(5, width // 120))
-    )
-    key = legend("soft", "the user's turn (the records say when it ended, not when its first sound was)")
-    key += (
-        legend("good", "speaks over the agent")
-        + legend("b", "waits")
-        + legend("bad", "waited in vain")
-        + legend("a", "the agent is heard")
-    )
-    table = html_table(
-        f"Its turns{'' if len(rows) < MOST_ROWS else f' (the first {MOST_ROWS})'}",
-        ("Turn", "After", "Wait", "Heard", "Input tokens", "Output tokens", "Cost", ""),
-        [event.row(began) for event in events],
-        texts=(7,),
-        folded=True,
-    )
-    return (
-        f'<figure class="wide"><h2>The call with the longest wait: {escaped(chosen[0][0] or "(no id)")}</h2>'
-        f'<div class="scroll"><svg viewBox="0 0 {width} 134" style="width:{width}px;max-width:none" role="img" '
-        f'aria-label="Timeline of a call">'
-        f"{grid}{lanes}{body}</svg></div><figcaption>{key}</figcaption></figure>{table}"
-    )
+    for lane, name in enumerate(("User", "Waiting", "Agent")):
+        body += f'<text x="0" y="{lane * 34 + 26}">{name}</text>'
+    for tick in round_ticks(span, max(5, width // 120)):
+        at = x(began + tick)
+        body += f'<line class="grid" x1="{at}" x2="{at}" y1="4" y2="112"/>'
+        body += f'<text x="{at}" y="128" text-anchor="middle">{tick:g} s</text>'
+    silent_since = began
+    for moment in moments:
+        about = f"turn {moment.turn}: waited {seconds(moment.wait_s)}, heard for {seconds(moment.heard_s)}"
+        if moment.waits_from > silent_since:
+            body += bar(0, "soft", silent_since, moment.waits_from, "the user's turn, until their last sound")
+        if moment.in_vain:
+            body += bar(1, "bad", moment.waits_from, moment.heard_from, f"{seconds(moment.wait_s)}, {moment.remark}")
+        elif moment.wait_s:
+            body += bar(1, "b", moment.waits_from, moment.heard_from, about)
+        if moment.heard_s:
+            body += bar(2, "a", moment.heard_from, moment.heard_until, about)
+        if moment.talk_over_s:
+            over = f"the user speaks over the agent for {seconds(moment.talk_over_s)}"
+            body += bar(0, "good", moment.heard_until - moment.talk_over_s, moment.heard_until, over)
+        silent_since = max(silent_since, moment.heard_until)
+    keys = [
+        legend("soft", "the user's turn (the records say when it ended, not when its first sound was)"),
+        *(legend("good", "speaks over the agent"), legend("b", "waits"), legend("bad", "waits in vain")),
+        legend("a", "the agent is heard"),
+    ]
+    heading = f"The call with the longest wait: {chosen[0][0] or '(no id)'}"
+    return svg_figure(heading, "".join(keys), width, 134, body, scrolls=True) + _turns(moments, began)
 
 
-@dataclass(frozen=True)
-class _Event:
-    """A response, or a wait in vain, on the time line (seconds since 1970)."""
-
-    turn: int | None
-    waits_from: float
-    waits_to: float
-    ends: float
-    in_vain: bool
-    greets: bool
-    talks_over: float | None
-    about: str
-    wait_s: float | None
-    heard_s: float | None
-    tokens: tuple[int | None, int | None]
-    cost_usd: float | None
-    remark: str
-
-    @staticmethod
-    def of(row: tuple[Any, ...]) -> "_Event | None":
-        kind, turn, time_s, speech_end, waited_s, reason, wait, to_generation, to_audio, playback, heard, *rest = row
-        interrupted, talk_over, tokens_in, tokens_out, cost = rest
-        if kind == "unanswered":
-            if waited_s is None:
-                return None
-            begin = speech_end if speech_end is not None else time_s - waited_s
-            why = f"no answer: {reason or 'no reason given'}"
-            about = f"{waited_s:.2f} s, {why}"
-            end = begin + waited_s
-            return _Event(None, begin, end, end, True, False, None, about, waited_s, None, (None, None), None, why)
-        # its generation was created at time_s: the wait's first part lies before, the others after
-        first_audio = time_s + (to_audio or 0) + (playback or 0)
-        if wait is not None and to_generation is not None:
-            first_audio = time_s + wait - to_generation
-        ends = first_audio + (heard or 0)
-        about = f"turn {turn}: waited {seconds(wait)}, heard for {seconds(heard)}, {usd(cost)}"
-        remark = "interrupted" if interrupted else "greeting" if turn == 1 else ""
-        return _Event(
-            turn=turn,
-            waits_from=first_audio - (wait or 0),
-            waits_to=first_audio,
-            ends=ends,
-            in_vain=False,
-            greets=turn == 1,
-            talks_over=min(talk_over, heard or 0) if talk_over is not None else None,
-            about=about,
-            wait_s=wait,
-            heard_s=heard,
-            tokens=(tokens_in, tokens_out),
-            cost_usd=cost,
-            remark=remark,
-        )
-
-    def row(self, began: float) -> tuple[str, ...]:
-        after = f"{self.waits_from - began:.1f} s"
-        if self.in_vain:
-            return ("", after, seconds(self.wait_s), "", "", "", "", self.remark)
-        figures = (count(self.tokens[0]), count(self.tokens[1]), usd(self.cost_usd))
-        return (count(self.turn), after, seconds(self.wait_s), seconds(self.heard_s), *figures, self.remark)
+def _turns(moments: Sequence[Moment], began: float) -> str:
+    rows = []
+    for moment in moments:
+        row = [
+            count(moment.turn),
+            f"{moment.waits_from - began:.1f} s",
+            seconds(moment.wait_s),
+            seconds(moment.heard_s),
+        ]
+        row += [count(moment.input_tokens), count(moment.output_tokens), usd(moment.cost_usd)]
+        if moment.in_vain:
+            row = ["", *row[1:3], "", "", "", ""]
+        rows.append([*row, moment.remark])
+    columns = ("Turn", "After", "Wait", "Heard", "Input tokens", "Output tokens", "Cost", "")
+    more = f" (the first {MOST_ROWS})" if len(moments) == MOST_ROWS else ""
+    return html_table(f"Its turns{more}", columns, rows, texts=(7,), folded=True)

@@ -96,6 +96,14 @@ def html_table(
     return f'<div class="card wide"><h2>{escaped(heading)}</h2>{table}</div>'
 
 
+def svg_figure(heading: str, caption: str, width: int, height: int, body: str, scrolls: bool = False) -> str:
+    """A drawing with its heading; `caption` and `body` are HTML already. One that `scrolls` keeps its size."""
+    size = f' style="width: {width}px"' if scrolls else ""
+    drawing = f'<svg viewBox="0 0 {width} {height}"{size} role="img" aria-label="{escaped(heading)}">{body}</svg>'
+    kind, drawing = (' class="wide"', f'<div class="scroll">{drawing}</div>') if scrolls else ("", drawing)
+    return f"<figure{kind}><h2>{escaped(heading)}</h2>{drawing}<figcaption>{caption}</figcaption></figure>"
+
+
 @dataclass(frozen=True)
 class Plot:
     """A plot whose axes begin at 0: `x` and `y` place a value."""
@@ -145,10 +153,7 @@ class Plot:
         for value, label in x_axis:
             anchor = "start" if value == 0 and len(label) > 4 else "end" if self.x(value) > WIDTH - 40 else "middle"
             labels += f'<text x="{self.x(value)}" y="{HEIGHT - 10}" text-anchor="{anchor}">{escaped(label)}</text>'
-        return (
-            f'<figure><h2>{escaped(heading)}</h2><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-            f'aria-label="{escaped(heading)}">{grid}{body}{labels}</svg><figcaption>{caption}</figcaption></figure>'
-        )
+        return svg_figure(heading, caption, WIDTH, HEIGHT, grid + body + labels)
 
 
 def round_ticks(highest: float, most: int = 5) -> list[float]:
