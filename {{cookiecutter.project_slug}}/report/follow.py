@@ -161,7 +161,8 @@ class Now:
         head.append("the last 5 minutes; Ctrl-C ends", style="not bold dim")
         if not there:
             head = Text(f"{clean(path.name)}: waiting for the first record", style="bold yellow", no_wrap=True)
-        broken = [Text(f"{self.broken} lines are no records", style="yellow")] if self.broken else []
+        lines = "1 line is no record" if self.broken == 1 else f"{self.broken:,} lines are no records"
+        broken = [Text(lines, style="yellow")] if self.broken else []
         return Group(head, grid, *broken, Text(), *self.last)
 
 

@@ -171,7 +171,7 @@ def _read(records: Records, path: Path, progress: Callable[[float], object]) -> 
         SELECT * EXCLUDE (epoch),
             CASE WHEN epoch BETWEEN {_FIRST} AND {_LAST} THEN epoch END, coalesce(session_id, room, '')
         FROM (SELECT {sensible}, epoch(try_cast(timestamp AS TIMESTAMPTZ)) AS epoch
-              FROM read_json(?, columns = {columns}, format = 'newline_delimited', ignore_errors = true,
+              FROM read_json(?, columns = {columns}, format = 'newline_delimited', records = 'true', ignore_errors = true,
                              maximum_object_size = 67108864))"""
     name = re.sub(r"([*?\[\]])", r"[\1]", str(path))  # DuckDB takes patterns, this is a file
     try:
@@ -216,7 +216,7 @@ def _first_broken(records: Records, path: Path, name: str) -> int:
     query = """
         SELECT min(number) FROM (
             SELECT kind, row_number() OVER () AS number
-            FROM read_json(?, columns = {'kind': 'VARCHAR'}, format = 'newline_delimited', ignore_errors = true,
+            FROM read_json(?, columns = {'kind': 'VARCHAR'}, format = 'newline_delimited', records = 'true', ignore_errors = true,
                            maximum_object_size = 67108864))
         WHERE kind IS NULL"""
     records.db.execute("SET preserve_insertion_order = true")
