@@ -27,7 +27,8 @@ try:
     import duckdb  # noqa: F401
     import numpy  # noqa: F401
 except ImportError as missing:
-    sys.exit(f"{missing.name} is not installed here. Run: uv run --group report -m report")
+    print(f"{missing.name} is not installed here. Run: uv run --group report -m report", file=sys.stderr)
+    sys.exit(2)
 
 from . import compare, terminal
 from .follow import follow
