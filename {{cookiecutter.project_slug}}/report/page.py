@@ -100,7 +100,7 @@ def _waits(records: Records) -> str:
     rows = records.rows(f"""
         SELECT least({BARS - 1}, floor(time_to_first_audio_s / {width}))::INTEGER AS bar, count(*)
         FROM records WHERE {IS_WAIT} GROUP BY bar""")
-    plot = Plot(highest, max(times for _, times in rows))
+    plot = Plot(highest, max(5, *(times for _, times in rows)))
     bars = ""
     for bar, times in rows:
         upper = f"to {(bar + 1) * width:.2f} s" if bar < BARS - 1 else "and more"
@@ -161,7 +161,9 @@ def _cost_over_time(records: Records, figures: Figures) -> str:
     for bucket, cost in costs:
         about = f"{clock(began + bucket * width, '%Y-%m-%d %H:%M')}: {usd(cost)}"
         bars += plot.bar(bucket * width, (bucket + 1) * width, cost, about, "a")
-    every = f"{width / 60:.1f} minutes" if width < 5400 else f"{width / 3600:.1f} hours"
+    every = (
+        f"{width:.1f} s" if width < 90 else f"{width / 60:.1f} minutes" if width < 5400 else f"{width / 3600:.1f} hours"
+    )
     caption = f"of the responses; a bar is {every}, times in UTC"
     return plot.draw("Cost over time", caption, _time_axis(began, span), short_usd, bars)
 
@@ -229,6 +231,10 @@ class Moment:
     def in_vain(self) -> bool:
         return self.remark.startswith("no answer")
 
+    @property
+    def requested(self) -> bool:
+        return self.remark == "requested by the program"
+
 
 # A response's time is when its generation was created: the first part of its wait lies before, the others after.
 _MOMENTS = """
@@ -242,8 +248,8 @@ _MOMENTS = """
     SELECT turn, heard_from - coalesce(wait_s, 0), heard_from, heard_from + coalesce(sound_s, 0), wait_s, sound_s,
         CASE WHEN talk_over_s IS NOT NULL THEN least(talk_over_s, sound_s) END, input_tokens, output_tokens, cost_usd,
         CASE WHEN kind = 'unanswered' THEN 'no answer: ' || coalesce(reason, 'no reason given')
-             WHEN interrupted THEN 'interrupted'
-             WHEN time_to_first_audio_from = 'reply_requested' THEN 'requested by the program' ELSE '' END
+             WHEN time_to_first_audio_from = 'reply_requested' THEN 'requested by the program'
+             WHEN interrupted THEN 'interrupted' ELSE '' END
     FROM heard ORDER BY time_s, turn LIMIT ?"""
 
 
@@ -276,7 +282,7 @@ def _timeline(records: Records) -> str:
     silent_since = began
     for moment in moments:
         about = f"turn {moment.turn}: waited {seconds(moment.wait_s)}, heard for {seconds(moment.heard_s)}"
-        if moment.waits_from > silent_since:
+        if moment.waits_from > silent_since and moment.wait_s and not moment.requested:
             body += bar(0, "soft", silent_since, moment.waits_from, "the user's turn, until their last sound")
         if moment.in_vain:
             body += bar(1, "bad", moment.waits_from, moment.heard_from, f"{seconds(moment.wait_s)}, {moment.remark}")

@@ -56,12 +56,12 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     if f.unbooked_usd:
         cost.append(f"{usd(f.unbooked_usd)} of it is usage that belongs to no response")
     if f.responses_without_cost:
-        cost.append(f"{f.responses_without_cost:,} of {plural(f.responses, 'response')} have no known cost")
+        cost.append(f"{_have_no(f.responses_without_cost, f)} known cost")
 
     waits = []
     if f.responses_without_wait:
         why = counts(details.reasons_without_wait)
-        waits.append(f"{f.responses_without_wait:,} of {plural(f.responses, 'response')} have no known wait: {why}")
+        waits.append(f"{_have_no(f.responses_without_wait, f)} known wait: {why}")
     ranks = [("p50", f.wait_p50_s), ("p90", f.wait_p90_s), ("p95", f.wait_p95_s), ("p99", f.wait_p99_s)]
     wait = UNKNOWN
     if f.waits:
@@ -90,6 +90,10 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
         ("Interrupted", interrupted, over if f.talk_overs else []),
         ("Connection", reconnects, ends),
     ]
+
+
+def _have_no(number: int, figures: Figures) -> str:
+    return f"{number:,} of {plural(figures.responses, 'response')} {'has' if number == 1 else 'have'} no"
 
 
 def show(console: Console, records: Records, figures: Figures, details: Details) -> None:
