@@ -15,7 +15,8 @@ import numpy.typing as npt
 from .load import LoadError, Records, clean
 from .summary import IS_WAIT, Figures, figures
 
-DRAWS = 1000
+DRAWS, MANY_WAITS = 1000, 100_000
+"""So often is drawn, and a fifth of it where there are so many waits: they scatter little, and draws take time."""
 FEWEST_CALLS = 5
 """With fewer calls on a side, chance cannot be told from change."""
 
@@ -128,8 +129,8 @@ def _ratio(times: Array, part: Array, whole: Array) -> float:
 def compare(names: tuple[str, str], sides: tuple[Figures, Figures], samples: tuple[Sample, Sample]) -> list[Comparison]:
     """B against A, in every measure."""
     generator = np.random.default_rng(1)  # the same report for the same records
-    enough = all(sample.calls for sample in samples)
-    draws = [[sample.draw(generator) for sample in samples] for _ in range(DRAWS if enough else 0)]
+    times = DRAWS if max(len(sample.wait) for sample in samples) < MANY_WAITS else DRAWS // 5
+    draws = [[sample.draw(generator) for sample in samples] for _ in range(times)]
     compared = []
     for measure in MEASURES:
         a, b = (getattr(side, measure.field) for side in sides)
@@ -137,7 +138,7 @@ def compare(names: tuple[str, str], sides: tuple[Figures, Figures], samples: tup
         found = found[~np.isnan(found)]
         known = min(sample.known_calls(measure.field) for sample in samples)
         low, high = None, None
-        if known >= FEWEST_CALLS and len(found) >= DRAWS * 0.9:
+        if known >= FEWEST_CALLS and len(found) >= times * 0.9:
             low, high = (float(bound) for bound in np.quantile(found, (0.025, 0.975)))
         direction, words = _in_words(measure, names, (a, b), (low, high))
         compared.append(Comparison(measure.name, a, b, low, high, direction, words))

@@ -28,13 +28,13 @@ FIELDS = {
     "BOOLEAN": ("interrupted", "reconnect"),
     "BIGINT": (
         *("turn", "user_turns", "unanswered", "without_usage"),
-        *("input_tokens", "input_cached_tokens", "output_tokens", "thoughts_tokens", "tool_use_tokens"),
+        *("input_tokens", "output_tokens", "thoughts_tokens"),
         *(f"{way}_{name}_tokens" for way in ("input", "output", "tool_use") for name in MODALITIES),
     ),
     "DOUBLE": (
         *("time_to_first_audio_s", "time_to_generation_s", "generation_to_audio_s", "playback_latency_s"),
         *("network_round_trip_s", "tools_s", "duration_s", "audio_s", "heard_s", "talk_over_s"),
-        *("cost_usd", "unbooked_cost_usd", "waited_s", "connection_s", "greeting_s", "latency_budget_s"),
+        *("cost_usd", "unbooked_cost_usd", "waited_s", "connection_s"),
     ),
 }
 """What is read of a record, by its type; the rest of a line costs no memory."""

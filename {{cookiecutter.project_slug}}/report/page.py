@@ -173,18 +173,18 @@ def _modalities(details: Details) -> str:
         return ""
     most = max(modality.tokens for modality in details.modalities)
     dearest = max(modality.cost_usd or 0 for modality in details.modalities) or 1
-    row, left, room = 40, 92, WIDTH - 92 - 150
+    row, left, room = 46, 92, WIDTH - 92 - 150
     body = ""
     for number, modality in enumerate(details.modalities):
         y = number * row + 6
         bars = [("a", y, modality.tokens / most, count(modality.tokens))]
         if modality.cost_usd is not None:
-            bars.append(("b", y + 15, modality.cost_usd / dearest, usd(modality.cost_usd)))
-        body += f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{escaped(modality.name)}</text>'
+            bars.append(("b", y + 17, modality.cost_usd / dearest, usd(modality.cost_usd)))
+        body += f'<text x="{left - 8}" y="{y + 20}" text-anchor="end">{escaped(modality.name)}</text>'
         for kind, top, part, figure in bars:
             width = max(1, round(room * part, 1))
-            body += f'<rect class="{kind}" x="{left}" y="{top}" width="{width}" height="13"/>'
-            body += f'<text x="{left + width + 6}" y="{top + 11}">{escaped(figure)}</text>'
+            body += f'<rect class="{kind}" x="{left}" y="{top}" width="{width}" height="15"/>'
+            body += f'<text x="{left + width + 6}" y="{top + 13}">{escaped(figure)}</text>'
     note = f"; cost is unknown: {escaped(details.modalities_note)}" if details.modalities_note else ""
     caption = legend("a", "tokens") + legend("b", "cost of the responses") + note
     return svg_figure("Tokens by modality", caption, WIDTH, len(details.modalities) * row + 4, body)

@@ -9,7 +9,7 @@ from html import escape
 from .load import clean
 
 WIDTH, HEIGHT = 460, 230
-LEFT, RIGHT, TOP, BOTTOM = 68, 12, 12, 30
+LEFT, RIGHT, TOP, BOTTOM = 76, 12, 12, 30
 
 STYLE = """
 :root {

@@ -38,6 +38,7 @@ _CALLS = f"""
     FROM records GROUP BY call"""
 
 IS_WAIT = "kind = 'response' AND time_to_first_audio_from = 'user_speech_end' AND time_to_first_audio_s IS NOT NULL"
+_NO_COST = "kind = 'response' AND cost_usd IS NULL"
 _NO_WAIT = "kind = 'response' AND time_to_first_audio_s IS NULL"
 
 
@@ -85,6 +86,7 @@ class Figures:
     talk_overs: int
     talk_over_p50_s: float | None
     reconnects: int
+    network_round_trip_p50_s: float | None
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class Details:
     slowest: list[Slow]
     growth: list[Growth]
     reasons_without_wait: dict[str, int]
+    reasons_without_cost: dict[str, int]
     reasons_unanswered: dict[str, int]
     errors: dict[str, int]
     ends: dict[str, int]
@@ -163,8 +166,9 @@ def figures(records: Records, by: str | None = None) -> list[Figures]:
             quantile_disc(time_to_first_audio_s, 0.5) FILTER (time_to_first_audio_from = 'reply_requested'),
             count(*) FILTER (kind = 'unanswered'),
             count(interrupted) FILTER (kind = 'response'), count(*) FILTER (kind = 'response' AND interrupted),
-            count(talk_over_s), quantile_disc(talk_over_s, 0.5), count(*) FILTER (kind = 'connection' AND reconnect)
-        FROM records JOIN calls USING (call) GROUP BY value""")
+            count(talk_over_s), quantile_disc(talk_over_s, 0.5), count(*) FILTER (kind = 'connection' AND reconnect),
+            quantile_disc(network_round_trip_s, 0.5)
+        FROM records {"JOIN calls USING (call)" if by else ""} GROUP BY value""")
     rest_of = {value: rest for value, *rest in of_records}
     return [_figures(value, of_call, rest_of[value]) for value, *of_call in of_calls]
 
@@ -172,7 +176,7 @@ def figures(records: Records, by: str | None = None) -> list[Figures]:
 def _figures(value: str, of_calls: list[Any], of_records: list[Any]) -> Figures:
     calls, open_calls, began, ended, minutes, turns, cost, without_bill, unbooked, without_cost = of_calls[:10]
     unanswered_turns, of_turns, calls_with_cost = of_calls[10:]
-    responses, waits, without_wait, ranks, greeting, unanswered, known, interrupted, *talk, reconnects = of_records
+    responses, waits, without_wait, ranks, greeting, unanswered, known, interrupted, *others = of_records
     p50, p90, p95, p99, longest = ranks or [None] * 5
     return Figures(
         value=value,
@@ -202,9 +206,10 @@ def _figures(value: str, of_calls: list[Any], of_records: list[Any]) -> Figures:
         unanswered_share=_per(unanswered_turns, of_turns),
         interrupted=interrupted if known else None,
         interrupted_share=_per(interrupted, known),
-        talk_overs=talk[0],
-        talk_over_p50_s=talk[1],
-        reconnects=reconnects,
+        talk_overs=others[0],
+        talk_over_p50_s=others[1],
+        reconnects=others[2],
+        network_round_trip_p50_s=others[3],
     )
 
 
@@ -238,6 +243,7 @@ def details(records: Records) -> Details:
                 FROM records WHERE kind = 'response' AND turn BETWEEN 1 AND 1000 GROUP BY turn ORDER BY turn""")
         ],
         reasons_without_wait=_reasons(records, "time_to_first_audio_reason", _NO_WAIT),
+        reasons_without_cost=_reasons(records, "coalesce(cost_reason, usage_reason)", _NO_COST),
         reasons_unanswered=_reasons(records, "reason", "kind = 'unanswered'"),
         errors=_errors(records),
         ends=_reasons(records, "end_reason", "kind = 'session'"),

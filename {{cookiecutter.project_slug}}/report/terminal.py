@@ -56,7 +56,8 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     if f.unbooked_usd:
         cost.append(f"{usd(f.unbooked_usd)} of it is usage that belongs to no response")
     if f.responses_without_cost:
-        cost.append(f"{_have_no(f.responses_without_cost, f)} known cost")
+        why = ", ".join(map(clean, details.reasons_without_cost)) or "no usage"
+        cost.append(f"{_have_no(f.responses_without_cost, f)} known cost: {why}")
 
     waits = []
     if f.responses_without_wait:
@@ -82,6 +83,8 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
         f"errors: {counts(details.errors)}" if details.errors else "no errors"
     )
     ends = [f"calls ended by {counts(details.ends)}"] if details.ends else []
+    if f.network_round_trip_p50_s is not None:
+        ends.append(f"round trip of the network: p50 {seconds(f.network_round_trip_p50_s)}")
     return [
         ("Calls", size, calls),
         ("Cost", usd(f.cost_usd), [price, *cost]),

@@ -8,7 +8,7 @@ from tests.proof.report import records
 from tests.proof.report.browser import browser
 from tests.proof.report.measured import report
 
-WIDTH, HEIGHT = 1040, 890
+WIDTH, HEIGHT = 1000, 1095
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder, browser() as page:
@@ -16,5 +16,5 @@ if __name__ == "__main__":
         records.write(path, 5000)
         report(path, "--html", Path(folder, "report.html"))
         page.open(Path(folder, "report.html"))
-        page.look(WIDTH)
+        page.look(WIDTH, sharpness=1)
         page.picture(Path(sys.argv[1]), HEIGHT)
