@@ -74,7 +74,9 @@ def _reading(arguments: argparse.Namespace) -> Iterator[Read]:
 
         def read(paths: Path | list[Path]) -> Records:
             paths = [paths] if isinstance(paths, Path) else paths
-            with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+            if not errors.is_terminal:
+                return stack.enter_context(load(paths, since, arguments.session))
+            with Progress(*columns, console=errors, transient=True) as progress:
                 task = progress.add_task("Reading", total=1.0)
 
                 def tell(share: float) -> None:

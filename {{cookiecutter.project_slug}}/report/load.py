@@ -7,6 +7,7 @@ been copied twice: a field that is missing, or not of its type, is null; a line 
 import gzip
 import re
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -229,11 +230,14 @@ def _first_broken(records: Records, path: Path, name: str) -> int | None:
     records.db.execute("SET preserve_insertion_order = false")
     seen = 0
     file: IO[bytes]
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:  # type: ignore[assignment]
-        for number, line in enumerate(file, 1):
-            seen += not line.isspace()
-            if seen == wanted:
-                return number
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:  # type: ignore[assignment]
+            for number, line in enumerate(file, 1):
+                seen += not line.isspace()
+                if seen == wanted:
+                    return number
+    except (EOFError, zlib.error, OSError) as error:
+        raise LoadError(f"{clean(str(path))} is damaged, or cut short ({clean(str(error))})") from None
     return None
 
 
