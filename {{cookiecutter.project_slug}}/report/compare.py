@@ -157,21 +157,14 @@ def _in_words(
         return "unknown", f"unknown, {missing} does not say it"
     both = f"{measure.show(a)} → {measure.show(b)}"
     if low is None or high is None:
-        return (
-            "unknown",
-            f"{both}; fewer than {FEWEST_CALLS} calls on a side say it: too few to tell chance from change",
-        )
-    bounds = f"{_signed(measure, low)} to {_signed(measure, high)}"
+        few = f"fewer than {FEWEST_CALLS} calls on a side say it: too few to tell chance from change"
+        return "unknown", f"{both}; {few}"
+    both += f" ({_signed(measure, low)} to {_signed(measure, high)})"
     if low <= 0 <= high:
-        return "equal", f"{both} ({bounds}): may well be chance"
-    return (
-        ("better", f"{both} ({bounds}): lower, by more than chance")
-        if high < 0
-        else (
-            "worse",
-            f"{both} ({bounds}): higher, by more than chance",
-        )
-    )
+        return "equal", f"{both}: may well be chance"
+    if high < 0:
+        return "better", f"{both}: lower, by more than chance"
+    return "worse", f"{both}: higher, by more than chance"
 
 
 def _signed(measure: Measure, value: float) -> str:

@@ -84,9 +84,10 @@ class Figures:
     interrupted: int | None
     interrupted_share: float | None
     talk_overs: int
+    """Responses whose talk-over was measured."""
     talk_over_p50_s: float | None
-    reconnects: int
     network_round_trip_p50_s: float | None
+    reconnects: int | None
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def figures(records: Records, by: str | None = None) -> list[Figures]:
         SELECT {group} AS value, count(*), count(*) FILTER (NOT closed), min(began), max(ended), sum(length_s) / 60,
             sum(turns)::BIGINT, sum(cost_usd), count(*) FILTER (bill_usd IS NULL), sum(unbooked_usd),
             sum(without_cost)::BIGINT, sum(unanswered)::BIGINT, sum(turns) FILTER (unanswered IS NOT NULL)::BIGINT,
-            count(cost_usd)
+            count(cost_usd), sum(length_s) FILTER (cost_usd IS NOT NULL) / 60
         FROM calls GROUP BY value ORDER BY 2 DESC, value""")
     of_records = records.rows(f"""
         SELECT {group} AS value, count(*) FILTER (kind = 'response'),
@@ -166,8 +167,8 @@ def figures(records: Records, by: str | None = None) -> list[Figures]:
             quantile_disc(time_to_first_audio_s, 0.5) FILTER (time_to_first_audio_from = 'reply_requested'),
             count(*) FILTER (kind = 'unanswered'),
             count(interrupted) FILTER (kind = 'response'), count(*) FILTER (kind = 'response' AND interrupted),
-            count(talk_over_s), quantile_disc(talk_over_s, 0.5), count(*) FILTER (kind = 'connection' AND reconnect),
-            quantile_disc(network_round_trip_s, 0.5)
+            count(talk_over_s), quantile_disc(talk_over_s, 0.5), quantile_disc(network_round_trip_s, 0.5),
+            count(reconnect) FILTER (kind = 'connection'), count(*) FILTER (kind = 'connection' AND reconnect)
         FROM records {"JOIN calls USING (call)" if by else ""} GROUP BY value""")
     rest_of = {value: rest for value, *rest in of_records}
     return [_figures(value, of_call, rest_of[value]) for value, *of_call in of_calls]
@@ -175,7 +176,7 @@ def figures(records: Records, by: str | None = None) -> list[Figures]:
 
 def _figures(value: str, of_calls: list[Any], of_records: list[Any]) -> Figures:
     calls, open_calls, began, ended, minutes, turns, cost, without_bill, unbooked, without_cost = of_calls[:10]
-    unanswered_turns, of_turns, calls_with_cost = of_calls[10:]
+    unanswered_turns, of_turns, calls_with_cost, minutes_with_cost = of_calls[10:]
     responses, waits, without_wait, ranks, greeting, unanswered, known, interrupted, *others = of_records
     p50, p90, p95, p99, longest = ranks or [None] * 5
     return Figures(
@@ -189,7 +190,7 @@ def _figures(value: str, of_calls: list[Any], of_records: list[Any]) -> Figures:
         responses=responses,
         cost_usd=cost,
         cost_per_call_usd=_per(cost, calls_with_cost),
-        cost_per_minute_usd=_per(cost, minutes),
+        cost_per_minute_usd=_per(cost, minutes_with_cost),
         calls_without_bill=without_bill,
         unbooked_usd=unbooked,
         responses_without_cost=without_cost,
@@ -208,8 +209,8 @@ def _figures(value: str, of_calls: list[Any], of_records: list[Any]) -> Figures:
         interrupted_share=_per(interrupted, known),
         talk_overs=others[0],
         talk_over_p50_s=others[1],
-        reconnects=others[2],
-        network_round_trip_p50_s=others[3],
+        network_round_trip_p50_s=others[2],
+        reconnects=others[4] if others[3] else None,
     )
 
 

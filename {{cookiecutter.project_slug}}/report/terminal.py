@@ -74,14 +74,14 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     unanswered = f"{share(f.unanswered_share)} of the user's turns"
     if f.unanswered_share is None:
         unanswered = f"{UNKNOWN}: no session's record says it"
-    silences = (
-        [f"{plural(f.unanswered, 'time')} no answer: {counts(details.reasons_unanswered)}"] if f.unanswered else []
-    )
+    why = counts(details.reasons_unanswered)
+    silences = [f"{plural(f.unanswered, 'time')} no answer: {why}"] if f.unanswered else []
     interrupted = f"{share(f.interrupted_share)} of the responses" + (f" ({f.interrupted:,})" if f.interrupted else "")
     over = [f"the user spoke over {plural(f.talk_overs, 'response')}, typically {seconds(f.talk_over_p50_s)}"]
-    reconnects = f"{plural(f.reconnects, 'reconnect')}, " + (
-        f"errors: {counts(details.errors)}" if details.errors else "no errors"
-    )
+    reconnects = "reconnects unknown" if f.reconnects is None else plural(f.reconnects, "reconnect")
+    errors = f"errors: {counts(details.errors)}" if details.errors else "no errors"
+    if f.calls_without_end == f.calls:
+        errors = "errors unknown"
     ends = [f"calls ended by {counts(details.ends)}"] if details.ends else []
     if f.network_round_trip_p50_s is not None:
         ends.append(f"round trip of the network: p50 {seconds(f.network_round_trip_p50_s)}")
@@ -91,7 +91,7 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
         ("Wait", wait, waits),
         ("Unanswered", unanswered, silences),
         ("Interrupted", interrupted, over if f.talk_overs else []),
-        ("Connection", reconnects, ends),
+        ("Connection", f"{reconnects}, {errors}", ends),
     ]
 
 

@@ -100,7 +100,15 @@ def test_what_is_unknown_is_said_with_its_number(run: Run) -> None:
     assert "2 of 2 responses have no known wait" in out
     assert "nobody noticed (1)" in out
     assert "2 of 2 responses have no known cost" in out
+    assert "reconnects unknown, errors unknown" in out
     assert "$0.0000" not in out
+
+
+def test_a_call_whose_cost_is_unknown_makes_no_minute_cheaper(run: Run) -> None:
+    unknown = [record | {"cost_usd": None} for record in call("B")]
+    write(Path("metrics.jsonl"), [*call("A"), *unknown])
+    figures = json.loads(run("--json")[1])["figures"]
+    assert figures["cost_per_minute_usd"] == figures["cost_per_call_usd"] == 0.03
 
 
 def test_the_bill_of_a_call_is_its_sessions_and_else_the_sum_of_its_responses(run: Run) -> None:
