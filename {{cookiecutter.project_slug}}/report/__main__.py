@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 try:
@@ -49,7 +48,7 @@ def main() -> int:
     arguments = _arguments()
     try:
         if arguments.follow:
-            return follow(arguments.files[0], Console())
+            return follow(arguments.files[0], terminal.plain_console())
         with _reading(arguments) as read:
             code = _compare(arguments, read) if arguments.compare else _report(arguments, read)
         sys.stdout.flush()
@@ -68,7 +67,7 @@ def main() -> int:
 def _reading(arguments: argparse.Namespace) -> Iterator[Read]:
     """Reads files, and shows how far it is where somebody looks on; what was read is there until the end."""
     since = None if arguments.since is None else since_when(arguments.since, datetime.now(UTC))
-    errors = Console(stderr=True)
+    errors = terminal.plain_console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with ExitStack() as stack:
 
@@ -101,7 +100,7 @@ def _report(arguments: argparse.Namespace, read: Read) -> int:
                 records.notes.extend(before.notes)
         verdicts = compare.gate(everything, baseline, arguments.tolerance / 100)
 
-    console = Console(highlight=False)
+    console = terminal.plain_console()
     if arguments.csv:
         _print_csv(arguments.by or "call", figures(records, arguments.by or "call"))
     elif arguments.json:
@@ -119,7 +118,7 @@ def _report(arguments: argparse.Namespace, read: Read) -> int:
         terminal.show(console, records, everything, details(records))
     # what a program reads stays whole, and a person still sees why the exit code is 1
     terminal.show_verdicts(
-        Console(stderr=True, highlight=False) if arguments.csv or arguments.json else console, verdicts
+        terminal.plain_console(stderr=True) if arguments.csv or arguments.json else console, verdicts
     )
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
@@ -136,7 +135,7 @@ def _compare(arguments: argparse.Namespace, read: Read) -> int:
     if arguments.json:
         _print_json({"a": a, "b": b, "by": arguments.by, "notes": notes, "comparisons": compared})
     else:
-        terminal.show_comparison(Console(highlight=False), (a, b), sides, notes, compared)
+        terminal.show_comparison(terminal.plain_console(), (a, b), sides, notes, compared)
     return 0
 
 

@@ -12,6 +12,11 @@ from .summary import Details, Figures, some_turns
 UNKNOWN = "unknown"
 
 
+def plain_console(stderr: bool = False) -> Console:
+    """A console that prints text as it is: what a record says is no markup, and no emoji's name."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
 def seconds(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.2f} s"
 

@@ -225,6 +225,14 @@ def test_text_of_the_records_steers_neither_terminal_nor_page(run: Run) -> None:
     assert clean(evil) == "\ufffd]0;x\ufffd\ufffd<script>alert(1)</script>"
 
 
+def test_text_of_the_records_is_no_markup(run: Run) -> None:
+    odd = "[/x] [red]y :smile:"
+    records = [record | {"session_id": odd, "room": odd, "customer": odd, "model": odd} for record in call()]
+    write(Path("metrics.jsonl"), [*records, *call("B")])
+    for arguments in ([], ["--by", "customer"]):
+        assert odd in " ".join(run(*arguments)[1].split())
+
+
 def test_the_page_needs_no_network_and_no_script(run: Run) -> None:
     unanswered = record("unanswered", "A", 30) | {"waited_s": 8.0, "reason": "no_response"}
     write(Path("metrics.jsonl"), [*call(), unanswered])

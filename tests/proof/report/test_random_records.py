@@ -26,7 +26,22 @@ ODD = st.one_of(
     st.floats(),
     st.text(max_size=20),
     st.sampled_from(
-        [-1, 0, 1e308, 5e-324, 2**63, -(2**63), "", "2026-11-01", "9999-12-31T23:59:59Z", "\x1b[2J", "\u202e"]
+        [
+            -1,
+            0,
+            1e308,
+            5e-324,
+            2**63,
+            -(2**63),
+            "",
+            "2026-11-01",
+            "9999-12-31T23:59:59Z",
+            "\x1b[2J",
+            "\u202e",
+            "[/x]",
+            "[red",
+            ":x:",
+        ]
     ),
     st.lists(st.integers(), max_size=2),
     st.dictionaries(st.text(max_size=3), st.integers() | st.none(), max_size=2),
