@@ -12,6 +12,7 @@ from demo.speech import COUGH, WAV, utterances
 def test_every_scenario_can_be_read_and_says_what_it_plays(name: str) -> None:
     scenario = load(name)
     assert scenario.about
+    assert len(name) < 24
     assert len(f"{name:24}{scenario.about}") <= 110
     assert (FOLDER / f"{name}.toml").read_text("utf-8").startswith("# ")
 

@@ -48,7 +48,7 @@ EXPECTED = {
     "barge-in-greeting": Expected(1, {}, (NO_GENERATION, NO_METRICS) * 2),
     "cough": ANSWERED,
     "empty-turn": Expected(3),
-    "empty-turn-without-usage": ANSWERED,
+    "empty-turn-no-usage": ANSWERED,
     "gemini-3.1": Expected(3, {}, (NO_GENERATION,)),
     "gemini-3.8": Expected(3, {}, (NO_GENERATION,)),
     "ignored": ANSWERED,
