@@ -29,6 +29,8 @@ class Expected:
     """Parts of the lines that the person reads, in order."""
 
 
+NO_GENERATION = "received server content but no active generation"
+NO_METRICS = "no active generation to report metrics for"
 FAULTLESS = {
     "silent": 0,
     "without_usage": 0,
@@ -41,10 +43,13 @@ FAULTLESS = {
 }
 RECONNECTED = {"reconnects": 1, "resumptions": 1}
 ANSWERED = Expected(2)
-NO_GENERATION = "received server content but no active generation"
-NO_METRICS = "no active generation to report metrics for"
 EXPECTED = {
     "normal": Expected(5),
+    "barge-in": Expected(3),
+    "interrupted": Expected(3),
+    "huge-counts": ANSWERED,
+    "rich-usage": Expected(3),
+    "text-only": Expected(2, {"silent": 1}),
     "barge-in-greeting": Expected(1, {}, (NO_GENERATION, NO_METRICS) * 2),
     "cough": ANSWERED,
     "empty-turn": Expected(3),
@@ -61,11 +66,6 @@ EXPECTED = {
     "transcription-only": ANSWERED,
     "typed": ANSWERED,
     "usage-negative": Expected(2, {"without_usage": 1, "errors": {"malformed_usage": 1}}),
-    "barge-in": Expected(3),
-    "interrupted": Expected(3),
-    "huge-counts": ANSWERED,
-    "rich-usage": Expected(3),
-    "text-only": Expected(2, {"silent": 1}),
     "thinking": ANSWERED,
     "tool-call": Expected(3, {"without_usage": 1}),
     "usage-early": ANSWERED,
