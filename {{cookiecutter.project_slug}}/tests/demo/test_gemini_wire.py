@@ -231,6 +231,7 @@ async def test_who_speaks_before_any_output_pays_for_the_prompt() -> None:
 async def test_instead_of_an_answer(answer: Any, usage: tuple[Usage, ...], kinds: list[str]) -> None:
     client = await played(quick(ANSWER.model_copy(update={"answer": answer, "usage": usage})))
     assert client.kinds[1:] == kinds
+    assert not any("responseTokenCount" in each for each in client.usages)
 
 
 async def test_after_what_is_not_answered_the_scenario_goes_on() -> None:
