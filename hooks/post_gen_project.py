@@ -11,11 +11,12 @@ NEXT = f"""
 Your agent is ready. Next:
 
     cd "{os.getcwd()}"
-    uv run -m demo             a whole call with its reports, offline: no keys, no microphone
-    uv run agent.py console    talk to it: first copy .env.example to .env.local and fill in the keys
+    uv run -m demo             a whole call, offline: no keys, no microphone
+    uv run agent.py console    talk to it (.env.example says where keys go)
 """  # noqa: PTH109
 
-if int("{{ ('_output_dir' in cookiecutter) | int }}"):
+# Where standard output was closed, Python has none.
+if int("{{ ('_output_dir' in cookiecutter) | int }}") and sys.stdout:
     try:
         print(NEXT.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding), flush=True)
     except OSError:  # nobody reads any more, so Python's own flush at the end would fail too

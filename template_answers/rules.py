@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from .voices import VOICES
 
 _HERE = Path(__file__).parent
 _MAX_SHOWN = 60
@@ -21,17 +25,43 @@ QUESTIONS: dict[str, Any] = {
 
 # A Jinja expression would be run by the engine at the project's next `cruft update`, which reads answers as templates.
 _JINJA = re.compile(r"\{[{%#]")
-_UNPRINTABLE = {"Cc": "a control character", "Cs": "half a surrogate pair", "Zl": "a line break", "Zp": "a line break"}
+_UNWANTED = {
+    "Cc": "a control character",
+    "Cf": "an invisible character",
+    "Co": "a private-use character, which only one font can show",
+    "Cs": "half a surrogate pair",
+    "Zl": "a line break",
+    "Zp": "a line break",
+}
+# Letters, marks and symbols by their category, and still nothing to see.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufdd0-\ufdef\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+    "\ufffe\uffff\U000e0000-\U000e0fff]"
+)
+# What joins or varies its neighbour belongs to the text only where it has one: Persian and Hindi words (and their
+# relatives') need joiners, a family is several emoji, and a heart is red by its variation selector.
+_JOINING = (
+    "\u0600-\u0dff\u0f00-\u109f\u1780-\u18af\u1a00-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00011fff"
+)
+_EMOJI = "\u2190-\u2bff\U0001f000-\U0001faff"
+_VARIATION = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_MEANT = re.compile(
+    f"(?<=[{_JOINING}])[\u200c\u200d]"
+    f"|(?<=[{_EMOJI}\ufe0f])\u200d(?=[{_EMOJI}])"
+    f"|(?<=[#*0-9]|[^\\x00-\x7f\\s\u2000-\u200f{_VARIATION}])[{_VARIATION}]"
+)
 _WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
 
 
-def problems(answers: Mapping[str, Any]) -> list[str]:
-    """Return everything that is wrong, one line each: the question, the answer, what is allowed."""
-    return [
-        f"{question}: {_shown(answers.get(question))} {problem}"
+def problems(answers: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return what is wrong, by question: the answer, and what is allowed."""
+    found = {
+        question: [
+            f"{_shown(answers.get(question))} {problem}" for problem in _problems_of(question, answers.get(question))
+        ]
         for question in QUESTIONS
-        for problem in _problems_of(question, answers.get(question))
-    ]
+    }
+    return {question: of_it for question, of_it in found.items() if of_it}
 
 
 def _problems_of(question: str, answer: object) -> Iterator[str]:
@@ -41,15 +71,19 @@ def _problems_of(question: str, answer: object) -> Iterator[str]:
         if answer not in choices:
             yield f"is not one of {', '.join(choices)}"
     else:
-        yield from _unwanted_characters(answer)
+        yield from (f"holds {kind}; use visible characters and spaces" for kind in unwanted_characters(answer))
+        if match := _JINJA.search(answer):
+            yield f"holds {match[0]}, which a later update would run as a template; write it into agent.toml afterwards"
         yield from _RULES[question](answer)
 
 
-def _unwanted_characters(answer: str) -> Iterator[str]:
-    kinds = {_UNPRINTABLE[kind] for kind in map(unicodedata.category, answer) if kind in _UNPRINTABLE}
-    yield from (f"holds {kind}; use visible characters and spaces" for kind in sorted(kinds))
-    if match := _JINJA.search(answer):
-        yield f"holds {match[0]}, which a later update would run as a template; write it into agent.toml afterwards"
+def unwanted_characters(text: str) -> list[str]:
+    """Return the kinds of characters in it that cannot be seen, or that a terminal would obey."""
+    text = _MEANT.sub("", text)
+    kinds = {_UNWANTED[category] for category in map(unicodedata.category, text) if category in _UNWANTED}
+    if _BLANK.search(text):
+        kinds.add(_UNWANTED["Cf"])
+    return sorted(kinds)
 
 
 def _project_name(answer: str) -> Iterator[str]:
@@ -69,6 +103,13 @@ def _agent_name(answer: str) -> Iterator[str]:
     yield from _length(answer, least=0, most=100)
 
 
+def _voice(answer: str) -> Iterator[str]:
+    if answer.capitalize() not in VOICES:  # agent.toml writes it so
+        nearest = difflib.get_close_matches(answer.strip().capitalize(), VOICES, n=1)
+        names = textwrap.fill(", ".join(VOICES), width=79, initial_indent=" " * 4, subsequent_indent=" " * 4)
+        yield f"is none of Gemini's voices.{f' Did you mean {nearest[0]}?' if nearest else ''}\n{names}"
+
+
 def _temperature(answer: str) -> Iterator[str]:
     if not (re.fullmatch(r"[0-9]+(\.[0-9]+)?", answer) and float(answer) <= 2):
         yield "is not a number from 0 to 2, such as 0.8"
@@ -82,6 +123,7 @@ _RULES: dict[str, Callable[[str], Iterator[str]]] = {
     "project_name": _project_name,
     "project_slug": _project_slug,
     "agent_name": _agent_name,
+    "voice": _voice,
     "temperature": _temperature,
     "instructions": _instructions,
 }

@@ -20,9 +20,10 @@ from cookiecutter.main import cookiecutter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from template_answers.rules import QUESTIONS
+from template_answers.rules import QUESTIONS, unwanted_characters
+from template_answers.voices import VOICES
 from tests.baked import RENDERED_FILES, SOURCE, TEMPLATE, BakedProject, typed
-from tests.test_second_wall import context
+from tests.test_replayed_answers import context
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +37,8 @@ FRAGMENTS = """
 ; import os; __import__('os').system('touch owned') exec(open('/etc/passwd').read()) f"{x}" %s %(x)s
 $(touch owned) `touch owned` ${HOME} && || | > < & ^ %PATH% !x ~ * ? -rf --help -o/tmp/x
 ../../evil .. . / \\ C:\\ \\\\server\\share con NUL aux.txt com1 lpt9.
-<b>&amp;<!-- --> [x](y) ~~~ ``` --- ... !!python/object 👩‍👩‍👧 數據 é ﬁ
+<b>&amp;<!-- --> [x](y) ~~~ ``` --- ... !!python/object 👩\u200d👩\u200d👧 數據 é ﬁ
+\u200b \u200d می\u200cخواهم क्\u200dष ❤\ufe0f \ufe0f\ufe0f \U000e0041\U000e007f \u2066 \ue000 \u3164 Kore kore Puck
 livekit-agents livekit_agents pydantic Rich 0.8 nan inf 1e999 -0 0x1 ٣ true null [] {}
 """.replace("\n", " ").split(" ")
 
@@ -51,16 +53,18 @@ slugs = st.one_of(
     st.sampled_from([fragment for fragment in FRAGMENTS if fragment.isascii()]),
     anything,
 )
+spellings = st.sampled_from([spelling for name in VOICES for spelling in (name, name.lower(), f"{name}s")])
 temperatures = st.one_of(st.floats(allow_nan=True).map(str), st.decimals(0, 2, places=3).map(str), anything)
 free_answers = {
     "project_name": anything,
     "project_slug": slugs,
     "agent_name": anything,
+    "voice": spellings | anything,
     "temperature": temperatures,
     "instructions": anything,
 }
-# Mostly one or two hostile answers at a time: with five, nearly every case would be refused for the first of them.
-some_answers = st.lists(st.sampled_from(list(free_answers)), min_size=1, max_size=5, unique=True).flatmap(
+# Mostly one or two hostile answers at a time: with six, nearly every case would be refused for the first of them.
+some_answers = st.lists(st.sampled_from(list(free_answers)), min_size=1, max_size=6, unique=True).flatmap(
     lambda names: st.fixed_dictionaries({name: free_answers[name] for name in names})
 )
 not_text = st.none() | st.booleans() | st.integers() | st.floats() | st.lists(anything, max_size=2)
@@ -133,8 +137,10 @@ def render_and_judge(template: Path, watch: Watch, expected: dict[str, Any], *, 
             with watch.only(*allowed):
                 cookiecutter(str(template), output_dir=str(output), accept_hooks=hooks, **how)
         except FailedHookException as refusal:
-            assert str(refusal).startswith("No project was rendered. Please change:\n  ")  # noqa: PT017
-            assert str(refusal).isascii()  # noqa: PT017
+            told, _, again = str(refusal).partition("\n\n")
+            assert told.startswith("No project was rendered. Please change:\n  ")
+            assert told.isascii()
+            assert not [line for line in [*told.split("\n"), *again.split("\n")] if unwanted_characters(line)]
             assert list(output.iterdir()) == []
             return False
         finally:
@@ -148,7 +154,7 @@ def render_and_judge(template: Path, watch: Watch, expected: dict[str, Any], *, 
         assert settings["instructions"] == expected["instructions"]
         assert settings["temperature"] == float(expected["temperature"])
         assert [settings["voice"], settings["model"], settings["metrics_sinks"]] == [
-            expected["voice"],
+            expected["voice"].capitalize(),
             expected["model"],
             [expected["metrics_sink"]],
         ]

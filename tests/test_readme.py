@@ -14,6 +14,7 @@ import pytest
 from uv import find_uv_bin
 
 from template_answers.rules import QUESTIONS
+from template_answers.voices import VOICES
 from tests.baked import TEMPLATE, BakedProject, bake, clone_of_the_template, git, run
 
 README = (TEMPLATE / "README.md").read_text(encoding="utf-8")
@@ -23,6 +24,10 @@ PLACEHOLDER = "PATH-OR-URL-OF-THIS-REPOSITORY"
 SHORTENED = {
     "make test": "make --dry-run test",
     "make test-fast": "make --dry-run test-fast",
+    "make proof": "make --dry-run proof",
+    "make proof PROJECT=../front-desk": "make --dry-run proof PROJECT=../front-desk",
+    "uv run tests/run.py test": "uv run tests/run.py --help",
+    "uv run tests/run.py proof": "uv run tests/run.py proof --help",
     "make bench": "make --dry-run bench",
     "uv run pytest": "uv run pytest --collect-only -q",
     'uv run pytest -m "not slow"': "uv run pytest --collect-only -q",
@@ -82,6 +87,10 @@ def test_the_readme_shows_commands_of_every_kind() -> None:
 
 def test_the_readme_names_every_question_with_its_meaning() -> None:
     assert re.findall(r"(?m)^\| `(\w+)` \| .{10,} \| .+ \|$", README) == list(QUESTIONS)
+
+
+def test_every_voice_is_described() -> None:
+    assert dict(re.findall(r"(\w+)\s\(([\w-]+)\)[,.]", README.partition("### Voices")[2].partition("##")[0])) == VOICES
 
 
 def test_the_readmes_links_and_pictures_lead_somewhere() -> None:

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from uv import find_uv_bin
 
 from template_answers.rules import QUESTIONS
+from template_answers.voices import VOICES
 from tests.baked import TEMPLATE, BakedProject, bake
 
 pytestmark = pytest.mark.slow
@@ -47,6 +48,7 @@ def test_the_project_accepts_whatever_the_questions_offer(project: BakedProject,
     combinations: list[dict[str, str]] = [
         {name: choice} for name, default in QUESTIONS.items() if isinstance(default, list) for choice in default
     ]
+    combinations += [{"voice": voice} for voice in VOICES]
     combinations += [{"temperature": "0"}, {"temperature": "2"}, {"agent_name": ""}, {"instructions": 'x"\\ 🎉'}]
     files = [
         str(bake(tmp_path / str(number), **answers).path / "agent.toml") for number, answers in enumerate(combinations)
@@ -54,6 +56,18 @@ def test_the_project_accepts_whatever_the_questions_offer(project: BakedProject,
     done = project.run(UV, "run", "--no-sync", "python", "-c", CHECK_SETTINGS, *files, timeout_s=300, **SHARED)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all good" in done.stdout
+
+
+VOICES_OF_THE_PLUGIN = """
+from typing import get_args
+from livekit.plugins.google.realtime.api_proto import Voice
+print(*sorted(get_args(Voice)))
+"""
+
+
+def test_the_voices_to_choose_from_are_the_plugins(project: BakedProject) -> None:
+    done = project.run(UV, "run", "--no-sync", "python", "-c", VOICES_OF_THE_PLUGIN, timeout_s=120, **SHARED)
+    assert done.stdout.split() == list(VOICES), done.stderr
 
 
 def locked_packages(project: BakedProject) -> set[str]:

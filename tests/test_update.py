@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +64,7 @@ def test_an_update_brings_the_improvements_and_keeps_the_teams_edits(project: Ba
         file.write("\n# This month's improvement.\n")
     (source / "demo" / "new.py").write_text("new = True\n", encoding="utf-8")
     replace(source / "agent.toml", "# What this agent is.", "# This month's improvement.\n# What this agent is.")
-    replace(template / "cookiecutter.json", '"Puck",', '"Puck",\n    "Nova",')
+    replace(template / "cookiecutter.json", '"gemini-3.8-live",', '"gemini-3.8-live",\n    "gemini-4-live",')
     commit_all(template, "This month")
 
     assert "Traceback" not in cruft(project.path, "update", "--skip-apply-ask").stdout
@@ -78,11 +80,71 @@ def test_an_update_brings_the_improvements_and_keeps_the_teams_edits(project: Ba
     cruft(project.path, "check", "--not-strict")
 
 
+def improve(folder: Path) -> None:
+    """What the template may do to a folder: change what is there, take a file away, and add one."""
+    for file in sorted(path for path in folder.rglob("*") if path.suffix in (".md", ".py", ".toml", ".yml")):
+        file.write_text(f"{file.read_text(encoding='utf-8')}\n# Improved.\n", encoding="utf-8", newline="\n")
+    (folder / "new.md").write_text("new\n", encoding="utf-8")
+    (folder / "deeper").mkdir()
+    (folder / "deeper" / "new.md").write_text("new\n", encoding="utf-8")
+    next(path for path in sorted(folder.rglob("*.y*ml")) + sorted(folder.rglob("*.md"))).unlink()
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+
+
+@pytest.mark.parametrize("deleted", ["demo", "docs", "ops"])
+def test_an_update_brings_nothing_back_into_a_folder_that_was_deleted(
+    deleted: str, project: BakedProject, template: Path
+) -> None:
+    shutil.rmtree(project.path / deleted)
+    commit_all(project.path, "We do not need it")
+    improve(template / SOURCE.name / deleted)
+    replace(template / SOURCE.name / "agent.py", "# 1.", "# Improved.\n# 1.")
+    commit_all(template, "This month")
+
+    cruft(project.path, "update", "--skip-apply-ask")
+    assert "# Improved.\n" in (project.path / "agent.py").read_text(encoding="utf-8")
+    assert not (project.path / deleted).exists()
+    assert not list(project.path.rglob("*.rej"))
+
+
+def test_an_update_does_not_bring_back_the_walkthrough(project: BakedProject, template: Path) -> None:
+    (project.path / "docs" / "walkthrough.md").unlink()
+    commit_all(project.path, "Read")
+    improve(template / SOURCE.name / "docs")
+    commit_all(template, "This month")
+
+    cruft(project.path, "update", "--skip-apply-ask")
+    assert not (project.path / "docs" / "walkthrough.md").exists()
+    assert (project.path / "docs" / "new.md").exists(), "what is new in a folder that was kept does come"
+    assert not list(project.path.rglob("*.rej"))
+
+
+def test_the_readmes_line_keeps_new_files_out_of_a_folder_of_which_something_is_left(
+    project: BakedProject, template: Path
+) -> None:
+    readme = (SOURCE / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"(?ms)^```toml cruft\n(.*?)^```$", readme)
+    shutil.rmtree(project.path / "demo")
+    (project.path / "demo" / "__pycache__").mkdir(parents=True)  # git ignores it, and leaves it behind
+    (project.path / "demo" / "__pycache__" / "call.pyc").touch()
+    pyproject = project.path / "pyproject.toml"
+    pyproject.write_text(f"{pyproject.read_text(encoding='utf-8')}\n{line}", encoding="utf-8", newline="\n")
+    commit_all(project.path, "We do not need the demo")
+    improve(template / SOURCE.name / "demo")
+    commit_all(template, "This month")
+
+    cruft(project.path, "update", "--skip-apply-ask")
+    assert files_below(project.path / "demo") == []
+    assert not list(project.path.rglob("*.rej"))
+
+
 def test_an_update_may_change_the_rules_and_the_filters_of_the_answers(project: BakedProject, template: Path) -> None:
     """Cruft renders the old and the new version in one process: a filter that is new needs a module of a new name."""
     (template / "template_answers").rename(template / "template_answers_2")
     module = template / "template_answers_2" / "__init__.py"
-    replace(module, "from template_answers.rules", "from template_answers_2.rules")
     replace(module, '"toml": toml,', '"toml": toml, "brand_new": str.upper,')
     replace(template / "cookiecutter.json", "template_answers.Temp", "template_answers_2.Temp")
     replace(template / SOURCE.name / "agent.toml", "voice = ", '# {{ "new" | brand_new }}\nvoice = ')

@@ -1,4 +1,4 @@
-"""A LiveKit agent on Gemini Live that reports, for every response, what it cost and how long the user waited.
+"""A LiveKit agent on Gemini Live that reports, for every response, what it cost and how long the caller waited.
 
 Read it top to bottom: it is LiveKit's recipe "Realtime model metrics", in its six steps; the reporting is done by
 `realtime_metrics/`.
@@ -10,15 +10,14 @@ from livekit.agents import NOT_GIVEN, Agent, AgentServer, AgentSession, JobConte
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.plugins import google, silero
 
-from realtime_metrics.ending import end_job_on_failure
-from realtime_metrics.pipeline import Pipeline
 from realtime_metrics.recorder import Recorder
-from realtime_metrics.settings import load_settings
+from realtime_metrics.startup import load_settings, server_options
+from realtime_metrics.watch import watch
 
 # 1. Secrets come from .env.local, the rest from agent.toml. A wrong setting ends the program here, in words.
 load_dotenv(".env.local")
 settings = load_settings()
-server = AgentServer(**settings.server_options())
+server = AgentServer(**server_options(settings))
 SLIDING_WINDOW = types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow())
 
 
@@ -39,22 +38,25 @@ class MetricsAgent(Agent):
 
     # 3. The realtime session's own event carries the metrics: listen to it, then ask for a first reply.
     async def on_enter(self) -> None:
-        self._recorder.watch_model(self.realtime_llm_session)
         self.realtime_llm_session.on("metrics_collected", self._on_metrics_collected)
-        self.session.generate_reply()
+        self.session.generate_reply(instructions=settings.greeting or NOT_GIVEN)
 
-    # 4. This runs on the audio loop, so it only takes a note. The sinks (tables, files, …) work in a thread.
+    # 4. This runs on the audio loop: the recorder makes a record, and the sinks (tables, files, …) work in threads.
     def _on_metrics_collected(self, metrics: RealtimeModelMetrics) -> None:
         self._recorder.add(metrics)
 
+    # A tool is a method that the model may call. Import `function_tool` from livekit.agents, and:
+    #
+    # @function_tool
+    # async def get_weather(self, city: str) -> str:
+    #     """Tells the weather of a city."""
+    #     return f"sunny in {city}"
 
-# 5. A call: the session with its realtime model, and the recorder that watches both to the end, however it ends.
+
+# 5. A call: the session with its realtime model, and the recorder that watches it to the end, however it ends.
 @server.rtc_session(agent_name=settings.name)
 async def entrypoint(ctx: JobContext) -> None:
     ctx.log_context_fields = {"room": ctx.room.name}
-    recorder = Recorder(Pipeline.from_settings(settings), settings, session_id=ctx.job.id, room=ctx.room.name)
-    ctx.add_shutdown_callback(recorder.aclose)
-
     session: AgentSession[None] = AgentSession(
         llm=google.realtime.RealtimeModel(
             voice=settings.voice,
@@ -64,8 +66,7 @@ async def entrypoint(ctx: JobContext) -> None:
         ),
         vad=ctx.proc.userdata["vad"],
     )
-    recorder.watch_session(session)
-    end_job_on_failure(ctx, session, recorder)
+    recorder = watch(ctx, session, settings)
 
     await session.start(agent=MetricsAgent(recorder), room=ctx.room)
     await ctx.connect()

@@ -16,7 +16,7 @@ from rich.markup import escape
 from demo.agent_process import PROJECT, AgentProcess
 from demo.call import AgentFailedError, Call, call
 from demo.conversation import GIVE_UP_S, AgentLeftError, converse
-from demo.scenario import Scenario, ScenarioError, load, names
+from demo.scenario import Scenario, ScenarioError, load, names, read
 from demo.screen import SETTLE_S, Narrator, Screen
 
 HANG_UP_S = 15.0
@@ -41,21 +41,13 @@ def main() -> int:
             for name in names():
                 print(f"{name:24}{load(name).about}")
             return 0
-        scenario = load(arguments.scenario)
+        scenario = _scenario(arguments.scenario)
     except ScenarioError as error:
         print(error, file=sys.stderr)
         return 2
     # whoever ends the demo ends its agent, too
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        if arguments.load:
-            from demo import load as many_calls  # the framework takes its time to import
-
-            return many_calls.run(arguments.sessions, arguments.turns, Console())
-        if arguments.soak:
-            from demo import soak
-
-            return soak.run(arguments.soak, Console())
         return asyncio.run(Demo(scenario, Console()).run())
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
@@ -65,18 +57,22 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
-    parser.add_argument("--scenario", default="normal", metavar="NAME", help="what to play (default: normal)")
-    parser.add_argument("--load", action="store_true", help="many calls at once instead: what their reporting costs")
-    parser.add_argument("--sessions", type=_positive, default=50, metavar="N", help="of --load (default: 50)")
-    parser.add_argument("--turns", type=_positive, default=30, metavar="M", help="of each, every 2 s (default: 30)")
-    parser.add_argument("--soak", type=_positive, metavar="RECORDS", help="so many records through every sink instead")
+    parser.add_argument("--scenario", default="normal", metavar="NAME|FILE.toml", help="what to play (default: normal)")
     return parser.parse_args()
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return int(text)
+def _scenario(name_or_file: str) -> Scenario:
+    """The scenario with this name, or in this file.
+
+    Raises:
+        ScenarioError: there is none, or its file is wrong.
+    """
+    if not name_or_file.endswith(".toml"):
+        return load(name_or_file)
+    try:
+        return read(Path(name_or_file))
+    except OSError as error:
+        raise ScenarioError(f"--scenario {name_or_file!r} cannot be read: {error.strerror}") from None
 
 
 class Demo:

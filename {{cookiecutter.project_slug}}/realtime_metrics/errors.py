@@ -4,26 +4,25 @@ The plugin logs each failure several times with its traceback; `say_failures_pla
 """
 
 import logging
-import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pydantic
-from google.genai.errors import APIError
-from livekit.agents import APIConnectionError
+from livekit.agents import APIConnectionError, APITimeoutError
 from livekit.agents.llm import RealtimeError
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-_PROVIDER_ERRORS = (
-    APIError,
-    APIConnectionError,
-    ConnectionClosed,
-    InvalidHandshake,
-    RealtimeError,
-    OSError,
-    TimeoutError,
-)
-_NOISY_LOGGERS = ("livekit.agents", "livekit.plugins.google", "asyncio")
-_KEY = re.compile(r"api.?key|unauthenticated|permission.denied", re.IGNORECASE)
+from .log import clean
+
+if TYPE_CHECKING:
+    from .provider import Provider
+
+STATUS_PAGE = "If it goes on, see the provider's status page."
+CLOSE_CODES = (1000, 1001, 1002, 1006, 1007, 1008, 1009, 1011, 1012, 1013)
+HTTP_STATUSES = (400, 401, 403, 404, 408, 409, 429, 500, 502, 503, 504)
+"""Those that are counted by their number; all others are one kind."""
+
+_FAILURES = (APIConnectionError, ConnectionClosed, InvalidHandshake, RealtimeError)
+_NOISY_LOGGERS = ("livekit", "livekit.agents", "livekit.plugins.google", "asyncio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,105 +35,90 @@ class Failure:
     todo: str
 
 
-def describe(error: BaseException, *, connected: bool = True) -> Failure:
+def describe(error: BaseException, provider: "Provider", *, connected: bool = True) -> Failure:
     """What `error`, raised between the agent and the provider, means for a person.
 
     `connected` says whether there was a connection before.
-
-    Close codes, as measured of Gemini Live: 1007 is an invalid argument (a wrong key, or an exhausted context), 1008 a
-    policy violation, usually a model the API does not have.
     """
-    code, text = _code(error), _in_short(error)
-    if isinstance(error, TimeoutError) or (_is_reply_timeout(error) and not connected):
+    who, text = provider.title, short(error)
+    if isinstance(error, TimeoutError | APITimeoutError) or (is_reply_timeout(error) and not connected):
         return Failure(
             "setup_timeout",
-            "Gemini Live did not answer the connection's setup in time",
+            f"{who} did not answer the connection's setup in time",
             "Check the network and what is between, such as a proxy, then try again.",
         )
-    if _is_reply_timeout(error):
-        return Failure(
-            "reply_timeout",
-            "Gemini Live did not begin a reply within 5 s",
-            "If it goes on, see the provider's status page.",
-        )
-    if code in (401, 403) or _KEY.search(text):
-        return Failure(
-            "api_key_refused",
-            f"Gemini Live refused the API key: {text}",
-            "Set a valid GOOGLE_API_KEY in .env.local (aistudio.google.com makes one).",
-        )
-    if code == 429 or "RESOURCE_EXHAUSTED" in text:
-        return Failure(
-            "rate_limited",
-            f"Gemini Live refused the connection, too many requests: {text}",
-            "Wait, or raise the quota of the key's project.",
-        )
-    if code == 1008:
-        return Failure(
-            "policy_violation",
-            f"Gemini Live closed the connection, policy violation (1008): {text}",
-            "Usually it is the model: set AGENT_MODEL (`model` in agent.toml) to a live model that this key may use.",
-        )
-    if code == 1007:
-        return Failure(
-            "invalid_argument",
-            f"Gemini Live closed the connection, invalid argument (1007): {text}",
-            "The context is exhausted (see AGENT_CONTEXT_COMPRESSION) or a setting is not supported by this model.",
-        )
+    if is_reply_timeout(error):
+        return Failure("reply_timeout", f"{who} did not begin a reply within 5 s", STATUS_PAGE)
+    if (failure := provider.failure(error, text)) is not None:
+        return failure
+    code = close_code(error)
     if code is not None:
-        closed = code >= 1000
-        return Failure(
-            f"connection_closed_{code}" if closed else f"http_{code}",
-            f"Gemini Live {'closed' if closed else 'refused'} the connection ({code}): {text}",
-            "If it goes on, see the provider's status page.",
-        )
-    if _is_malformed(error):
-        return Failure(
-            "malformed_message",
-            "Gemini Live sent something that is no message of its protocol",  # its text could be what somebody said
-            "If it goes on, look for a proxy that answers in its place.",
-        )
-    if isinstance(error, OSError):
-        return Failure(
-            "unreachable", f"Gemini Live cannot be reached: {text}", "Check the network, proxy and firewall."
-        )
-    return Failure(type(error).__name__, f"The realtime model failed: {text}", "The traceback in the log says where.")
+        return closed(who, code, text)
+    if (status := http_status(error)) is not None:
+        kind = f"http_{status}" if status in HTTP_STATUSES else "http_error"
+        return Failure(kind, f"{who} refused the connection ({status}): {text}", STATUS_PAGE)
+    if isinstance(error, OSError | APIConnectionError):
+        return Failure("unreachable", f"{who} cannot be reached: {text}", "Check the network, proxy and firewall.")
+    return Failure(
+        "unexpected", f"{who} failed: {type(error).__name__}: {text}", "The traceback in the log says where."
+    )
 
 
-def say_failures_plainly() -> None:
-    """Keeps tracebacks of provider failures out of the log: the recorder says each in two lines. Safe to call twice."""
-    for name in _NOISY_LOGGERS:
-        target = logging.getLogger(name)
-        if not any(isinstance(known, _ProviderTracebacks) for known in target.filters):
-            target.addFilter(_ProviderTracebacks())
+def closed(who: str, code: int, text: str) -> Failure:
+    """A connection that was closed with a code that says no more."""
+    kind = f"connection_closed_{code}" if code in CLOSE_CODES else "connection_closed"
+    return Failure(kind, f"{who} closed the connection ({code}): {text}", STATUS_PAGE)
 
 
-class _ProviderTracebacks(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        return error is None or not (isinstance(error, _PROVIDER_ERRORS) or _is_malformed(error))
+def short(error: BaseException) -> str:
+    """The first line of its message, cleaned."""
+    return clean(next(iter(str(error).strip().splitlines()), "")) or "no reason given"
 
 
-def _code(error: BaseException) -> int | None:
-    if isinstance(error, APIError):
-        return error.code
-    if isinstance(error, InvalidStatus):
-        return error.response.status_code
+def close_code(error: BaseException) -> int | None:
+    """The code that a connection was closed with; 1006: without a word."""
     if isinstance(error, ConnectionClosed):
         return error.rcvd.code if error.rcvd else 1006
     return None
 
 
-def _is_reply_timeout(error: BaseException) -> bool:
+def http_status(error: BaseException) -> int | None:
+    """The status that a connection was refused with."""
+    return error.response.status_code if isinstance(error, InvalidStatus) else None
+
+
+def is_reply_timeout(error: BaseException) -> bool:
+    """Whether a reply was asked for and did not begin."""
     return isinstance(error, RealtimeError) and "timed out" in str(error)
 
 
-def _is_malformed(error: BaseException) -> bool:
-    # google-genai raises a plain ValueError for what is no JSON
-    return isinstance(error, pydantic.ValidationError) or str(error).startswith("Failed to parse response")
+def passed_through(error: BaseException, package: str) -> bool:
+    """Whether code of that package was at work when the error was raised."""
+    trace = error.__traceback__
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(package):
+            return True
+        trace = trace.tb_next
+    return False
 
 
-def _in_short(error: BaseException) -> str:
-    """The first line, without the code that google-genai puts before it (`1008 None. …`)."""
-    line = next(iter(str(error).strip().splitlines()), "")
-    return re.sub(r"^\d{3,4} \w+\. ?", "", line)[:200] or "no reason given"
+def say_failures_plainly(provider: "Provider") -> None:
+    """Keeps tracebacks of provider failures out of the log: the recorder says each in two lines. Safe to call twice."""
+    for name in _NOISY_LOGGERS:
+        target = logging.getLogger(name)
+        if not any(isinstance(known, _ProviderTracebacks) for known in target.filters):
+            target.addFilter(_ProviderTracebacks(provider))
+
+
+class _ProviderTracebacks(logging.Filter):
+    def __init__(self, provider: "Provider") -> None:
+        super().__init__()
+        self._provider = provider
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if error is None:
+            return True
+        if isinstance(error, OSError) and passed_through(error, "livekit.plugins"):
+            return False  # of a tool, it would be the owner's to see
+        return not isinstance(error, _FAILURES) and self._provider.failure(error, short(error)) is None

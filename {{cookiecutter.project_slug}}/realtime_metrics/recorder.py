@@ -1,205 +1,500 @@
-"""Events of one session -> notes of them.
+"""Events of one session -> calls. It hears the session, its realtime model and its audio, and makes the records.
 
-This is the part that runs on the audio loop, so it does as little as can be: it writes down what an event says, and
-what will have changed by the time somebody reads it, and hands the note over. The pipeline's thread has the `journal`
-make records of the notes. No I/O here, and nothing raises out of it.
+Everything here is plain code on the audio loop (about 0.3 ms a response); what waits for files, terminals and networks
+is the writer's. Nothing raises out of it into the call.
 """
 
 import functools
-import inspect
+import math
 import time
 from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 from livekit.agents import (
+    Agent,
     AgentSession,
     AgentStateChangedEvent,
     CloseEvent,
+    ConversationItemAddedEvent,
     ErrorEvent,
     SpeechCreatedEvent,
+    UserInputTranscribedEvent,
+    UserStateChangedEvent,
 )
-from livekit.agents.llm import GenerationCreatedEvent, RealtimeSession
+from livekit.agents.llm import ChatMessage, GenerationCreatedEvent, RealtimeModel, RealtimeSession, ToolContext
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
+from livekit.agents.voice.events import ToolExecutionUpdatedEvent
 
 from . import errors
-from .google_private import GooglePrivate
-from .journal import Journal
-from .logger import OwnFailures
-from .pipeline import Pipeline, Reading
+from .ears import Ears, Playback
+from .log import OwnFailures, logger
+from .prices import Cost, prices_of
+from .provider import Provider, ProviderSession
+from .records import (
+    ConnectionRecord,
+    Origin,
+    ResponseRecord,
+    SessionRecord,
+    UnansweredRecord,
+    utc_iso,
+)
+from .responses import Response, Responses
+from .session import Bill, Sums, Waits
 from .settings import Settings
+from .turns import Silence, Turns
+from .usage import (
+    OUTPUT_UNCOUNTED,
+    TOKEN_FIELDS,
+    MalformedUsageError,
+    Tokens,
+    UsageMessage,
+    added,
+    from_metrics,
+    without_output,
+)
+from .waits import SpeechEnd, monotonic, wait_of
+from .writer import Writer
 
-Event = TypeVar("Event")
-Handler = Callable[["Recorder", Event], None]
+Handler = TypeVar("Handler", bound=Callable[..., None])
 
 
-def _out_of_the_call(handler: Handler[Event]) -> Handler[Event]:
-    """An error in a handler is logged, once per handler and session, and never reaches the call."""
+def _guarded(handler: Handler) -> Handler:
+    """An error in a handler is logged, once for each handler and session, and never reaches the call."""
 
     @functools.wraps(handler)
-    def guarded(self: "Recorder", event: Event) -> None:
+    def guarded(self: "Recorder", *event: Any) -> None:
         try:
-            handler(self, event)
+            handler(self, *event)
         except Exception:
             self._failures.log(handler.__name__)
 
-    return guarded
-
-
-def _listener(handler: Callable[[Any], None]) -> Callable[[Any], None]:
-    """The handler, with its signature at hand.
-
-    The framework's emitter asks for it at every event; finding a method's takes longer than our handlers do (measured).
-    """
-    listener = partial(handler)
-    listener.__signature__ = _ANY_EVENT  # type: ignore[attr-defined]
-    return listener
-
-
-_ANY_EVENT = inspect.Signature([inspect.Parameter("event", inspect.Parameter.VAR_POSITIONAL)])
+    return cast(Handler, guarded)
 
 
 class Recorder:
     """Watches one session.
 
     Args:
-        pipeline: where the notes go, and the records made of them.
-        settings: what the agent is, and its latency budget.
+        session: the session; watch it before it is started.
+        settings: what the agent is, its latency budget, its answer limit.
+        writer: where the records go.
+        provider: who the realtime model's provider is.
         session_id: the job's id.
         room: the room's name.
-
-    Example:
-        recorder = Recorder(Pipeline.from_settings(settings), settings, session_id=ctx.job.id, room=ctx.room.name)
-        recorder.watch_session(session)
-        recorder.watch_model(agent.realtime_llm_session)   # in `Agent.on_enter`
+        customer: whose call it is, where that is known.
     """
 
-    def __init__(self, pipeline: Pipeline, settings: Settings, *, session_id: str, room: str) -> None:
-        self._pipeline = pipeline
-        self._journal = Journal(settings, session_id=session_id, room=room)
-        pipeline.when_all_is_read(self._journal.overdue)
-        self._generation_created = _listener(self._on_generation_created)
-        self._speech_done = partial(pipeline.emit, self._journal.speech_done)
+    def __init__(
+        self,
+        session: AgentSession[Any],
+        settings: Settings,
+        writer: Writer,
+        provider: Provider,
+        *,
+        session_id: str,
+        room: str,
+        customer: str | None = None,
+    ) -> None:
+        self.end_reason: str | None = None
+        """Why the call ends, where something outside the session knows better than the session."""
+        self.network_round_trip_s: float | None = None
+        """To the LiveKit server and back, as it was sampled last."""
+        self._session = session
+        self._settings = settings
+        self._writer = writer
+        self._provider = provider
+        self._began_at = time.monotonic()
+        self._first_audio_after_s: float | None = None
         self._failures = OwnFailures()
-        self._session: AgentSession[Any] | None = None
-        self._private: GooglePrivate | None = None
-        self._taken: RealtimeModelMetrics | None = None
-        self._newest_speech: SpeechHandle | None = None
+        self._prices = prices_of(settings.metrics_prices_path)
+        self._sums, self._waits, self._bill = Sums(), Waits(), Bill()
+        self._ears = Ears(self._on_playback_began, self._on_agent_heard, self._on_playback_ended, self._failures)
+        self._turns = Turns(self._ears, settings.metrics_answer_limit_s, self._record_unanswered)
+        self._responses = Responses(self._record_response, self._on_unbooked, self._failures)
+        self._model: RealtimeSession[Any] | None = None
+        self._agent: Agent | None = None
+        self._tells: ProviderSession | None = None
+        self._playing: Response | None = None
+        self._requested_at: dict[str, float] = {}
         self._unbound_speech: SpeechHandle | None = None
-        self._connected = False
+        self._last_metrics: RealtimeModelMetrics | None = None
+        self._go_aways_before: int | None = 0
+        self._go_aways_seen = 0
         self._closed = False
+        self._origin = Origin(
+            session_id=session_id,
+            room=room,
+            agent_name=settings.name,
+            customer=customer,
+            revision=settings.revision(()),
+            provider="",
+            model=settings.model,
+            voice=settings.voice,
+        )
+        errors.say_failures_plainly(provider)
+        session.on("speech_created", self._on_speech_created)
+        session.on("user_state_changed", self._on_user_state_changed)
+        session.on("user_input_transcribed", self._on_user_input_transcribed)
+        session.on("agent_state_changed", self._on_agent_state_changed)
+        session.on("conversation_item_added", self._on_conversation_item_added)
+        session.on("tool_execution_updated", self._on_tool_execution_updated)
+        session.on("error", self._on_error)
+        session.on("close", self._on_close)
 
     @property
     def connected(self) -> bool:
         """Whether there was a connection to the provider."""
-        return self._connected
+        return self._sums.connections > 0
 
-    # -- what to watch
+    # -- the realtime model
 
-    def watch_session(self, session: AgentSession[Any]) -> None:
-        """Listens to the session: speech, states, errors, close. Call before `session.start`."""
-        self._session = session
-        self._pipeline.note(self._journal.watch, session)
-        errors.say_failures_plainly()
-        session.on("speech_created", _listener(self._on_speech_created))
-        session.on("user_state_changed", self._noted(self._journal.user_state_changed))
-        session.on("agent_state_changed", _listener(self._on_agent_state_changed))
-        session.on("error", _listener(self._on_error))
-        session.on("close", _listener(self._on_close))
-
-    def watch_model(self, realtime_session: RealtimeSession[Any]) -> None:
-        """Listens to the realtime session's generations. Usage comes in by `add`, which the agent calls."""
-        before = self._private
-        if before is not None and before.session is realtime_session:  # the agents of a call can share it
-            # the framework listens anew, and has to come before us: see `_on_generation_created`
-            realtime_session.off("generation_created", self._generation_created)
-            realtime_session.on("generation_created", self._generation_created)
-            return
-        self._private = GooglePrivate(realtime_session)
-        if before is not None and before.go_aways and self._private.go_aways is not None:
-            self._private.go_aways += before.go_aways
-        realtime_session.on("generation_created", self._generation_created)
-        realtime_session.on("input_speech_stopped", _listener(self._on_generation_ended))
-
-    def _noted(self, read: Reading) -> Callable[[Any], None]:
-        """A listener to an event that says it all itself."""
-        return _listener(partial(self._pipeline.note, read))
-
-    # -- notes of what else has to be written down now; those that can complete a record wake the thread
-
-    @_out_of_the_call
+    @_guarded
     def add(self, metrics: RealtimeModelMetrics) -> None:
         """Takes the metrics that the realtime session emits: of a connect, or of a response."""
-        if metrics is self._taken:
+        if metrics is self._last_metrics:
             return  # two agents that share the session pass on the same
-        self._taken = metrics
-        private = self._private
+        self._last_metrics = metrics
+        self._follow_agent()
         if not metrics.request_id:
-            self._connected = True
-            told = (private.go_aways, private.resumption_handle) if private else (None, None)
-            self._pipeline.emit(self._journal.connected, metrics, *told)
+            self._record_connection(metrics)
             return
-        told = (private.usage, private.generation_complete) if private else (None, None)
-        speaking = self._newest_speech is not None and not self._newest_speech.done()
-        hand_over = self._pipeline.note if speaking else self._pipeline.emit  # the speech's end wakes the thread, too
-        hand_over(self._journal.used, metrics, time.monotonic(), *told)
-
-    @_out_of_the_call
-    def _on_speech_created(self, event: SpeechCreatedEvent) -> None:
-        self._newest_speech = event.speech_handle
-        event.speech_handle.add_done_callback(self._speech_done)
-        if event.user_initiated:
-            self._pipeline.note(self._journal.reply_requested, event)
+        try:
+            message = from_metrics(metrics) if self._tells is None else self._tells.usage(metrics)
+        except MalformedUsageError as problem:
+            self._sums.error("malformed_usage")
+            self._responses.used_malformed(metrics, problem)
+            return
+        if message.of_next_response:
+            self._responses.used_early(message.tokens)
         else:
-            self._unbound_speech = event.speech_handle
+            self._responses.used(metrics, message)
+        if self._tells is None or not self._tells.tells_ends:
+            self._responses.generation_ended(time.monotonic(), None)
 
-    @_out_of_the_call
+    def _follow_agent(self) -> None:
+        """Listens to the realtime session of the agent that speaks now, and to the audio as it is now."""
+        try:
+            agent = self._session.current_agent
+            model = agent.realtime_llm_session
+        except RuntimeError:
+            return  # the agent has not begun
+        if agent is not self._agent or model is not self._model:
+            self._agent = agent
+            self.watch_model(model)
+        self._ears.attach(self._session)
+
+    def watch_model(self, model: RealtimeSession[Any]) -> None:
+        """Listens to a realtime session; agents of a call can share it, and take turns with it."""
+        llm, tools = self._session.llm, ToolContext(self._agent.tools if self._agent else [])
+        if isinstance(llm, RealtimeModel):
+            self._origin = replace(self._origin, provider=llm.provider, model=llm.model)
+        self._origin = replace(self._origin, revision=self._settings.revision(tools.function_tools))
+        if model is self._model:
+            model.off("generation_created", self._on_generation_created)
+        else:
+            self._go_aways_before = self._go_aways()
+            self._model = model
+            self._tells = self._provider.watch(model, self)
+        # after the framework, which makes the speech of an answer while it handles the same event
+        model.on("generation_created", self._on_generation_created)
+
+    @_guarded
     def _on_generation_created(self, event: GenerationCreatedEvent) -> None:
-        # the framework makes the speech of a reply that the user provoked while it handles this very event, before us
-        session = self._session
-        plays = session is not None and session.output.audio is not None and session.output.audio_enabled
-        handle = self._unbound_speech
-        if event.user_initiated:
-            handle = session.current_speech if session is not None else None
+        output = self._session.output
+        speech = self._session.current_speech if event.user_initiated else self._unbound_speech
         self._unbound_speech = None
-        done = handle is None or handle.done()
-        self._pipeline.note(self._journal.generation_created, event.response_id, time.time(), handle, done, plays)
+        if not event.user_initiated:
+            self._turns.user_recognised()
+        self._responses.created(
+            event.response_id or "",
+            speech=speech,
+            requested_at=self._requested_at.get(speech.id) if speech else None,
+            has_audio_output=output.audio is not None and output.audio_enabled,
+        )
 
-    @_out_of_the_call
-    def _on_generation_ended(self, _: object) -> None:
-        # Gemini's plugin emits `input_speech_stopped` when a generation ends
-        self._pipeline.note(self._journal.generation_ended, time.monotonic())
+    @_guarded
+    def generation_completed(self, at: float) -> None:
+        self._responses.completed(at)
 
-    @_out_of_the_call
+    @_guarded
+    def generation_ended(self, at: float, finish_reason: str | None) -> None:
+        self._responses.generation_ended(at, finish_reason)
+
+    @_guarded
+    def turn_was_empty(self, finish_reason: str | None) -> None:
+        self._turns.response_was_silent(None, finish_reason)
+
+    @_guarded
+    def usage_came_alone(self, message: UsageMessage) -> None:
+        if message.of_next_response:
+            self._responses.used_early(message.tokens)
+        elif not message.is_empty:
+            self._on_unbooked(message.tokens, None)
+
+    @_guarded
+    def usage_was_malformed(self) -> None:
+        self._sums.error("malformed_usage")
+
+    # -- the session
+
+    @_guarded
+    def _on_speech_created(self, event: SpeechCreatedEvent) -> None:
+        self._follow_agent()
+        speech = event.speech_handle
+        speech.add_done_callback(self._on_speech_done)
+        if event.user_initiated:
+            self._requested_at[speech.id] = monotonic(event.created_at)
+        else:
+            self._unbound_speech = speech
+
+    @_guarded
+    def _on_speech_done(self, speech: SpeechHandle) -> None:
+        self._requested_at.pop(speech.id, None)
+        if (error := speech.exception()) is not None:
+            self._say_failure(error, recoverable=False)
+        for response in self._responses.speech_done(speech):
+            heard = response.first_sound_at is not None or (response.messages and not response.has_audio_output)
+            if not (heard or response.interrupted or response.called_tools or response.asked_by_program):
+                self._turns.response_was_silent(
+                    response.request_id, response.finish_reason, connection_lost=response.connection_lost
+                )
+
+    @_guarded
+    def _on_user_state_changed(self, event: UserStateChangedEvent) -> None:
+        self._follow_agent()
+        if event.new_state == "speaking":
+            self._turns.user_began(monotonic(event.created_at))
+        elif event.old_state == "speaking":
+            self._turns.user_stopped(monotonic(event.created_at))
+
+    @_guarded
+    def _on_user_input_transcribed(self, event: UserInputTranscribedEvent) -> None:
+        if event.transcript:
+            self._turns.user_recognised()
+
+    @_guarded
     def _on_agent_state_changed(self, event: AgentStateChangedEvent) -> None:
-        if event.new_state == "speaking" and self._session is not None:
-            self._pipeline.note(self._journal.agent_spoke, self._session.current_speech, event.created_at)
+        self._follow_agent()
 
-    @_out_of_the_call
+    @_guarded
+    def _on_conversation_item_added(self, event: ConversationItemAddedEvent) -> None:
+        message = event.item
+        if not isinstance(message, ChatMessage):
+            return
+        if message.role == "user" and message.transcript_confidence is None:
+            self._turns.user_typed()
+        elif message.role == "assistant" and (
+            self._session.output.audio is None or not self._session.output.audio_enabled
+        ):
+            self._turns.agent_heard(time.monotonic())
+
+    @_guarded
+    def _on_tool_execution_updated(self, event: ToolExecutionUpdatedEvent) -> None:
+        if event.update.type == "tool_call_started":
+            call = event.update.function_call
+            self._turns.tool_began(call.name, call.call_id)
+        elif event.update.type == "tool_call_ended":
+            self._turns.tool_ended(event.update.call_id)
+
+    # -- the audio
+
+    def _on_playback_began(self, playback: Playback) -> None:
+        self._playing = self._responses.of_speech(self._session.current_speech)
+        if self._playing is not None:
+            self._playing.playbacks.append(playback)
+        self._turns.playback_began(playback)
+
+    def _on_agent_heard(self, playback: Playback) -> None:
+        first_sound_at = playback.first_sound_at or time.monotonic()
+        if self._first_audio_after_s is None:
+            self._first_audio_after_s = first_sound_at - self._began_at
+        self._turns.agent_heard(first_sound_at)
+
+    def _on_playback_ended(self, playback: Playback) -> None:
+        response, self._playing = self._playing, None
+        self._turns.playback_ended(playback)
+        if response is not None:
+            self._responses.playback_ended(response)
+
+    # -- records
+
+    def _record_connection(self, metrics: RealtimeModelMetrics) -> None:
+        reconnect, go_aways = self.connected, self._go_aways()
+        can_resume = self._tells.can_resume if self._tells else None
+        record = ConnectionRecord(
+            origin=self._origin,
+            timestamp=utc_iso(metrics.timestamp),
+            connection_s=metrics.acquire_time,
+            reconnect=reconnect,
+            resumed=can_resume if reconnect else False,
+            go_away=None if go_aways is None else go_aways > self._go_aways_seen,
+        )
+        self._go_aways_seen = go_aways or 0
+        if reconnect:
+            self._connection_is_lost()
+        self._sums.connected(reconnect=reconnect, resumed=record.resumed)
+        self._writer.write(record)
+
+    def _record_response(self, response: Response) -> None:
+        metrics, marks = response.metrics, response.marks
+        marks.first_sound_at, marks.silent_because = response.first_sound_at, response.silent_because
+        marks.captured_at = response.playbacks[0].captured_at if response.playbacks else None
+        if marks.first_sound_at is not None:
+            answered = self._turns.answered_by(marks.first_sound_at)
+            marks.speech_end = SpeechEnd() if response.asked_by_program else answered
+        ttft_s = metrics.ttft if metrics and metrics.ttft >= 0 else None
+        wait = wait_of(marks, self._turns.tools, ttft_s, metrics.duration if metrics else None)
+        wait.framework_latency_s = response.framework_latency_s
+        wait.tools = wait.tools or response.called_tools
+
+        tokens, usage_reason = response.usage.total(), response.usage_reason
+        cost = self._cost(tokens, response.timestamp, usage_reason)
+        shown = tokens or dict.fromkeys(TOKEN_FIELDS)
+        if marks.first_sound_at is not None and shown["output_tokens"] == 0:  # it was heard: this is no count
+            shown, usage_reason, cost = without_output(shown), OUTPUT_UNCOUNTED, replace(cost, note=OUTPUT_UNCOUNTED)
+        output_tokens, duration_s = shown["output_tokens"], wait.duration_s
+        talk_over_s = (self._turns.talk_over_s(playback) for playback in response.playbacks)
+
+        record = ResponseRecord(
+            origin=self._origin,
+            timestamp=utc_iso(response.timestamp),
+            turn=response.turn,
+            request_id=response.request_id,
+            label=metrics.label if metrics else "",
+            wait=wait,
+            network_round_trip_s=self.network_round_trip_s,
+            over_latency_budget=self._waits.add(wait, self._settings.metrics_latency_budget_s),
+            framework_duration_s=metrics.duration if metrics else None,
+            tokens_per_second=output_tokens / duration_s if output_tokens is not None and duration_s else None,
+            audio_s=response.audio_s,
+            heard_s=response.heard_s,
+            talk_over_s=next((seconds for seconds in talk_over_s if seconds is not None), None),
+            finish_reason=response.finish_reason,
+            usage_messages=response.usage.messages,
+            tokens=shown,
+            usage_reason=usage_reason,
+            cost_usd=None if cost.usd is None else float(cost.usd),
+            cost_reason=cost.reason,
+            cost_note=cost.note,
+            interrupted=response.interrupted,
+            connection_lost=response.connection_lost,
+        )
+        if tokens is not None:
+            self._bill.book(tokens, cost)
+        self._sums.responded(record, text_only=response.is_text_only)
+        self._writer.write(record)
+
+    @_guarded
+    def _on_unbooked(self, tokens: Tokens, before: Tokens | None) -> None:
+        """Usage that no response's record holds: it came late, and adds to what was `before`, or without a response."""
+        now = time.time()
+        cost = self._cost(tokens if before is None else added(before, tokens), now)
+        if before is not None and cost.usd is not None:
+            cost = replace(cost, usd=cost.usd - (self._cost(before, now).usd or 0))
+        self._bill.book_alone(tokens, cost)
+
+    def _record_unanswered(self, silence: Silence) -> None:
+        logger.warning("the caller waited %.1f s and heard nothing: %s", silence.waited_s, silence.reason)
+        record = UnansweredRecord(
+            origin=self._origin,
+            timestamp=utc_iso(time.time()),
+            user_speech_end=utc_iso(time.time() - (time.monotonic() - silence.speech_ended_at)),
+            waited_s=silence.waited_s,
+            reason=silence.reason,
+            request_id=silence.request_id,
+        )
+        self._writer.write(record)
+
+    def _session_record(self, end_reason: str) -> SessionRecord:
+        budget_s, bill = self._settings.metrics_latency_budget_s, self._bill
+        usage_reason = bill.usage_reason(self._sums)
+        cost_usd, cost_reason, cost_note = bill.cost(usage_reason)
+        p50_s, p95_s, max_s = self._waits.percentiles_s()
+        return SessionRecord(
+            origin=self._origin,
+            timestamp=utc_iso(time.time()),
+            sums=self._sums,
+            user_turns=self._turns.user_turns,
+            unanswered=self._turns.unanswered,
+            longest_wait_s=self._turns.longest_wait_s,
+            latency_budget_s=budget_s,
+            over_latency_budget=None if budget_s is None else self._waits.over_budget,
+            go_aways=self._go_aways(),
+            context_compression=self._tells.context_compression if self._tells else None,
+            tokens=bill.tokens or dict.fromkeys(TOKEN_FIELDS, None if self._sums.responses else 0),
+            usage_reason=usage_reason,
+            cost_usd=cost_usd,
+            cost_reason=cost_reason,
+            cost_note=cost_note,
+            unbooked_total_tokens=bill.unbooked_total_tokens,
+            unbooked_cost_usd=None if bill.unbooked_usd is None else float(bill.unbooked_usd),
+            time_to_first_audio_p50_s=p50_s,
+            time_to_first_audio_p95_s=p95_s,
+            time_to_first_audio_max_s=max_s,
+            time_to_first_audio_reason=None if p50_s is not None else "no answer to the user has a known wait",
+            first_audio_after_s=self._first_audio_after_s,
+            duration_s=time.monotonic() - self._began_at,
+            end_reason=end_reason,
+            price_data=self._prices.source,
+            sinks={},
+        )
+
+    def _cost(self, tokens: Tokens | None, at: float, reason: str | None = None) -> Cost:
+        if tokens is None:
+            return Cost(None, reason)
+        self._sums.price_date = utc_iso(at)[:10]
+        return self._prices.cost(tokens, self._origin.model, self._provider.price_list, at)
+
+    def _go_aways(self) -> int | None:
+        """How often the provider announced an end so far, on this realtime session and those before it."""
+        now = 0 if self._tells is None else self._tells.go_aways
+        return None if now is None or self._go_aways_before is None else self._go_aways_before + now
+
+    # -- faults and the end
+
+    @_guarded
     def _on_error(self, event: ErrorEvent) -> None:
         error = getattr(event.error, "error", event.error)
         if isinstance(error, Exception):
-            self._pipeline.emit(self._journal.failed, error, getattr(event.error, "recoverable", False))
+            self._connection_is_lost()
+            self._say_failure(error, recoverable=getattr(event.error, "recoverable", False))
 
-    # -- the end
+    def _connection_is_lost(self) -> None:
+        self._responses.connection_lost()
+        self._turns.connection_lost()
 
-    @_out_of_the_call
+    def _say_failure(self, error: BaseException, *, recoverable: bool) -> None:
+        failure = errors.describe(error, self._provider, connected=self.connected)
+        count = self._sums.error(failure.kind)
+        if not recoverable:
+            logger.error(failure.happened)
+            logger.error(failure.todo)
+        elif count == 1:
+            logger.warning("%s; reconnecting", failure.happened)
+        elif math.log10(count).is_integer():  # a connection can close many times a second
+            logger.warning("%s; reconnecting, %d times by now. %s", failure.happened, count, failure.todo)
+
+    @_guarded
     def _on_close(self, event: CloseEvent) -> None:
         error = getattr(event.error, "error", None)
-        self.close(errors.describe(error).kind if isinstance(error, Exception) else event.reason.value)
+        if isinstance(error, Exception):
+            self.close(errors.describe(error, self._provider, connected=self.connected).kind)
+        else:
+            self.close(event.reason.value)
 
-    @_out_of_the_call
+    @_guarded
     def close(self, end_reason: str) -> None:
-        """Records what is still open, then the session, and lets the pipeline drain. Only the first call counts."""
+        """Records what is still open, then the session, and lets the writer drain. Only the first call counts."""
         if self._closed:
             return
         self._closed = True
-        private = self._private
-        told = (private.go_aways, private.context_compression) if private else (None, None)
-        self._pipeline.close(self._journal.closed, end_reason, time.time(), *told)
+        self._turns.close()
+        self._responses.close()
+        self._writer.close(self._session_record(self.end_reason or end_reason))
 
     async def aclose(self, reason: str = "") -> None:
-        """`close`, then waits until every record is written, at most `pipeline.DRAIN_S`. A job's shutdown callback."""
+        """`close`, then waits until every record is written, at most `writer.DRAIN_S`. A job's shutdown callback."""
         self.close(reason or "job_shutdown")
-        await self._pipeline.drained()
+        await self._writer.drained()

@@ -1,22 +1,23 @@
-"""What is reported: one record per connection, per response and per session.
+"""What is reported: one record per connection, per response, per unanswered turn and per session.
 
-Records are flat (only `SessionRecord` nests, one level) and carry the same field names in every sink.
-Units are in the names. `None` means unknown, and the field's `…_reason` says why; there is no -1, no made-up 0.
-No record holds what anybody said.
+A record is made of parts, each of the module that knows it (`waits.Wait`, `usage.Tokens`, `session.Sums`); `as_dict`
+is flat. Units are in the names. `None` is unknown, and the field's `…_reason` says why: there is no -1, no made-up 0.
+No record holds what anybody said. docs/reference.md explains every field in full.
 """
 
-import functools
-import operator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from .session import Sums
+from .usage import Tokens
+from .waits import Wait
+
 SCHEMA = 1
 
-MODALITIES = ("audio", "text", "image", "video", "document")
-"""Modalities that Gemini counts tokens by (google-genai, `MediaModality`)."""
-
-FirstAudioFrom = Literal["user_speech_end", "reply_requested", "model"]
+Unanswered = Literal[
+    "no_response", "response_without_audio", "response_rejected", "tool_running", "connection_lost", "call_ended"
+]
 
 
 def utc_iso(timestamp: float) -> str:
@@ -25,35 +26,51 @@ def utc_iso(timestamp: float) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What every record says of its origin."""
+class Origin:
+    """Where every record of a session comes from."""
 
-    kind: str
-    """`connection`, `response` or `session`."""
-    schema: int = SCHEMA
-    """Version of the field names."""
-    timestamp: str
-    """UTC, ISO 8601. Of a response: when its generation was created. Else: when the record was made."""
     session_id: str
     """The LiveKit job's id."""
     room: str
     agent_name: str
     """The name LiveKit dispatches by; empty: automatic dispatch."""
+    customer: str | None
+    """`customer` of the job's metadata (JSON); unknown without it."""
+    revision: str
+    """Changes with what the model is told, see `Settings.revision`."""
     provider: str
     """As the plugin names it, e.g. `Gemini` or `Vertex AI`."""
     model: str
     voice: str
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What every record has."""
+
+    kind: str
+    schema: int = SCHEMA
+    """Version of the field names."""
+    timestamp: str
+    """UTC, ISO 8601. Of a response: when its generation was created. Else: when the record was made."""
+    origin: Origin
+
     def as_dict(self) -> dict[str, Any]:
-        """The record as plain data, in the order of its fields."""
-        # all fields are plain already: `dataclasses.asdict` would copy each, at ten times the cost
-        values = _values_of(type(self))(self)  # type: ignore[arg-type]  # mypy mistakes the class for its instance
-        return dict(zip(self.__dataclass_fields__, values, strict=True))
+        """The record as plain data, its parts flat."""
+        return _flat(self)
 
 
-@functools.cache
-def _values_of(kind: Any) -> "operator.attrgetter[tuple[Any, ...]]":
-    return operator.attrgetter(*kind.__dataclass_fields__)
+def _flat(part: Any) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name in (field.name for field in fields(part) if not field.name.startswith("_")):
+        value = getattr(part, name)
+        if name == "tokens":
+            flat |= value
+        elif is_dataclass(value):
+            flat |= _flat(value)
+        else:
+            flat[name] = value
+    return flat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,63 +90,21 @@ class ConnectionRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedRecord(Record):
-    """A record with token counts, as the provider sent them; none is derived from others, but for `…_unknown_tokens`.
+    """A record with token counts, and their price."""
 
-    A message that leaves a count out means 0: Gemini's JSON omits zeros (the proto3 JSON mapping).
-    All are `None` while no usage arrived; some are where the plugin does not pass them on. `usage_reason` says which.
-    """
-
-    input_tokens: int | None = None
-    """Prompt tokens. Gemini bills the whole conversation again at every response."""
-    input_audio_tokens: int | None = None
-    input_text_tokens: int | None = None
-    input_image_tokens: int | None = None
-    input_video_tokens: int | None = None
-    input_document_tokens: int | None = None
-    input_unknown_tokens: int | None = None
-    """Part of `input_tokens` that the provider's details do not name a known modality for."""
-    input_cached_tokens: int | None = None
-    """Part of `input_tokens` read from the provider's cache."""
-    input_cached_audio_tokens: int | None = None
-    input_cached_text_tokens: int | None = None
-    input_cached_image_tokens: int | None = None
-    input_cached_video_tokens: int | None = None
-    input_cached_document_tokens: int | None = None
-    input_cached_unknown_tokens: int | None = None
-    output_tokens: int | None = None
-    """Response tokens, without thoughts."""
-    output_audio_tokens: int | None = None
-    output_text_tokens: int | None = None
-    output_image_tokens: int | None = None
-    output_video_tokens: int | None = None
-    output_document_tokens: int | None = None
-    output_unknown_tokens: int | None = None
-    """Part of `output_tokens` that the provider's details do not name a known modality for."""
-    thoughts_tokens: int | None = None
-    """Tokens of the model's thinking; billed as output text, see `pricing`."""
-    tool_use_tokens: int | None = None
-    """Prompt tokens of tool results (`toolUsePromptTokenCount`)."""
-    tool_use_audio_tokens: int | None = None
-    tool_use_text_tokens: int | None = None
-    tool_use_image_tokens: int | None = None
-    tool_use_video_tokens: int | None = None
-    tool_use_document_tokens: int | None = None
-    tool_use_unknown_tokens: int | None = None
-    total_tokens: int | None = None
-    """The provider's own total; it does not always hold the thoughts."""
-    usage_reason: str | None = None
+    tokens: Tokens
+    usage_reason: str | None
     """Why token counts are missing."""
-    cost_usd: float | None = None
-    """Price of the tokens, see `pricing`."""
-    cost_reason: str | None = None
+    cost_usd: float | None
+    cost_reason: str | None
     """Why `cost_usd` is unknown."""
-    cost_note: str | None = None
+    cost_note: str | None
     """What `cost_usd` assumes or leaves out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseRecord(CountedRecord):
-    """One response of the realtime model: what it cost and how long the user waited for it."""
+    """One response of the realtime model: what it cost and how long the caller waited for it."""
 
     kind: Literal["response"] = "response"
     turn: int
@@ -140,89 +115,88 @@ class ResponseRecord(CountedRecord):
     """The realtime model's class, as the framework names it."""
     type: str = "realtime_model_metrics"
     """The framework's name of the metrics behind this record."""
-
-    time_to_first_audio_s: float | None
-    """How long was waited: from `time_to_first_audio_from` until the first audio frame began to play."""
-    time_to_first_audio_from: FirstAudioFrom | None
-    """`user_speech_end`: the user stopped speaking (the VAD's mark, backdated by its silence).
-    `reply_requested`: the program asked for the reply. `model`: the plugin's `ttft`, from the response's creation."""
-    time_to_first_audio_reason: str | None
-    """Why `time_to_first_audio_s` is unknown."""
-    time_to_generation_s: float | None
-    """First part of the wait: until the plugin created the generation. Unknown where the wait began after that."""
-    generation_to_audio_s: float | None
-    """Second part: from then (or the wait's begin, if later) until the first frame went to the audio output.
-    Unknown where the wait or the third part is."""
-    playback_latency_s: float | None
-    """Third part: from the first frame going to the audio output until it began to play. Unknown where the framework
-    does not tell: nothing was played, or it had no transcript."""
+    wait: Wait
+    network_round_trip_s: float | None
+    """To the LiveKit server and back, by the room's own statistics; unknown where there is no room (console)."""
     over_latency_budget: bool | None
     """Whether the wait exceeded `METRICS_LATENCY_BUDGET_S`; unknown without a budget or a wait."""
-
-    duration_s: float | None
-    """How long the model spoke: from the first frame going to the audio output until the generation was complete."""
-    duration_reason: str | None
-    """Why `duration_s` is unknown."""
     framework_duration_s: float | None
     """The framework's `duration`: from the generation's creation, which the user's first word can cause, to its end.
-    Unknown where no usage message arrived."""
+    Unknown where no usage arrived."""
     tokens_per_second: float | None
     """`output_tokens` per `duration_s`; unknown where one of these is."""
-
+    audio_s: float | None
+    """How much audio went to the output; unknown where the session has none."""
+    heard_s: float | None
+    """How much of it was played before it ended or was interrupted; unknown where it still played."""
+    talk_over_s: float | None
+    """From the user's first sound until the agent was silent; `None` where the user did not interrupt."""
+    finish_reason: str | None
+    """Why the provider ended its turn, e.g. `RESPONSE_REJECTED`; `None` where it does not say."""
     usage_messages: int
     """How many usage messages arrived for this response before it was recorded."""
     interrupted: bool
     """Whether the user or the program cut the response short (`ChatMessage.interrupted`)."""
-    connection_lost: bool = False
+    connection_lost: bool
     """Whether the connection to the provider ended before the response was complete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnansweredRecord(Record):
+    """The caller spoke, and heard nothing."""
+
+    kind: Literal["unanswered"] = "unanswered"
+    user_speech_end: str
+    """UTC, ISO 8601: the last sound of what was not answered, or when it was typed."""
+    waited_s: float
+    """From then until it was certain that no answer came in time."""
+    reason: Unanswered
+    request_id: str | None
+    """The response that made no sound; `None` where there was none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord(CountedRecord):
-    """A whole session. Token counts and cost are sums over its responses; written last, however the session ends."""
+    """A whole session, written last, however it ends. Its token counts and its cost are the bill: all usage that
+    reached the process."""
 
     kind: Literal["session"] = "session"
-    responses: int
-    interrupted: int
-    """Responses that were cut short."""
-    silent: int
-    """Responses with text but no audio."""
-    without_usage: int
-    """Responses that no usage arrived for: their tokens and cost are missing from the sums."""
-    over_latency_budget: int | None
-    """Responses that took longer than `latency_budget_s`; unknown without a budget."""
+    sums: Sums
+    user_turns: int
+    """Stretches of the caller's speech between two sounds of the agent; typed turns, too."""
+    unanswered: int
+    """Of these, those that were not answered in time."""
+    longest_wait_s: float | None
+    """The longest that the caller waited, unanswered or not; `None` where nobody waited."""
     latency_budget_s: float | None
     """`METRICS_LATENCY_BUDGET_S`; `None` where none is set."""
-    connections: int
-    reconnects: int
+    over_latency_budget: int | None
+    """Responses that took longer; unknown without a budget."""
     go_aways: int | None
     """How often the provider announced the end of a connection; unknown where the plugin does not tell."""
-    resumptions: int | None
-    """How often a conversation was resumed on a new connection; unknown where the plugin does not tell."""
     context_compression: bool | None
     """Whether context-window compression was on; unknown where the plugin does not tell."""
-    context_compressions_seen: int
-    """How often `input_tokens` fell from one response to the next: the trace of a compression, Gemini tells of none."""
-    errors: dict[str, int]
-    """Kind -> count, see `errors`."""
     unbooked_total_tokens: int
-    """`total_tokens` of usage that arrived after its response had been recorded."""
+    """Part of `total_tokens` that no response's record holds: it came late, or without a response."""
+    unbooked_cost_usd: float | None
+    """Part of `cost_usd` that no response's record holds; unknown where its price is."""
     time_to_first_audio_p50_s: float | None
+    """Percentiles of the waits for answers to the user, by nearest rank: waits that were measured."""
     time_to_first_audio_p95_s: float | None
     time_to_first_audio_max_s: float | None
     time_to_first_audio_reason: str | None
     """Why the percentiles are unknown."""
+    first_audio_after_s: float | None
+    """From the job's start to the first sound of the agent; unknown where there was none."""
     duration_s: float
     """From the session's start to its end."""
     end_reason: str
-    """The framework's reason for the close, or the kind of the error that ended the session."""
+    """`room_deleted`, `participant_disconnected`, `server_lost`, `cost_limit`, the kind of the failure, or the
+    framework's reason."""
     price_data: str
     """Where the prices come from: package and version, and the team's own file, if any."""
-    price_date: str | None = None
-    """The day whose prices were taken from `price_data`; `None` where there was no response to price."""
-    sinks: dict[str, dict[str, int]] = field(default_factory=dict)
+    sinks: dict[str, dict[str, int]]
     """Per sink: records `written`, `failed` and `dropped`; this record not counted."""
 
 
-TOKEN_FIELDS = tuple(name for name in CountedRecord.__dataclass_fields__ if name.endswith("_tokens"))
-"""Names of all token counts, in the order of the records."""
+AnyRecord = ConnectionRecord | ResponseRecord | UnansweredRecord | SessionRecord

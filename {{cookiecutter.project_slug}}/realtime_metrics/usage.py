@@ -1,157 +1,165 @@
-"""Usage messages -> token counts.
+"""Token counts: of one usage message, of a response, and their sums.
 
-A response's usage can come once, as repeats, or as growing snapshots, and in more detail than the framework's metrics
-keep. Counts are plain dictionaries with the names of `records.TOKEN_FIELDS`.
+Counts are plain dictionaries with the names of `TOKEN_FIELDS`, as the provider sent them; none is derived from others,
+but for `…_unknown_tokens`, which the provider's details leave open. `None` is unknown. A provider's own message tells
+more than the framework's metrics keep: see its file, e.g. `google_live`.
 """
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from livekit.agents.metrics import RealtimeModelMetrics
 
-from .records import MODALITIES, TOKEN_FIELDS
-
 Tokens = dict[str, int | None]
 
+MODALITIES = ("audio", "text", "image", "video", "document")
+"""Modalities that Gemini counts tokens by (google-genai, `MediaModality`)."""
+
+
+def _of(group: str) -> tuple[str, ...]:
+    return f"{group}_tokens", *(f"{group}_{modality}_tokens" for modality in (*MODALITIES, "unknown"))
+
+
+TOKEN_FIELDS = (
+    *(*_of("input"), *_of("input_cached"), *_of("output")),
+    *("thoughts_tokens", *_of("tool_use"), "total_tokens"),
+)
+"""Names of all token counts, in the order of the records."""
+
 PUBLIC_ONLY = "thoughts, tool use, video and document tokens are not in this plugin's public metrics"
+WITH_ANSWER = "the usage of a tool call comes with the answer"
+OUTPUT_UNCOUNTED = "the provider did not count the answer's own tokens"
 
-NO_TOKENS: Tokens = dict.fromkeys(TOKEN_FIELDS)
+MOST = 2**53
+"""A larger count is none: JSON readers could not tell it from the next."""
 
-_RAW_TOTALS = {
-    "input_tokens": "prompt_token_count",
-    "input_cached_tokens": "cached_content_token_count",
-    "output_tokens": "response_token_count",
-    "thoughts_tokens": "thoughts_token_count",
-    "tool_use_tokens": "tool_use_prompt_token_count",
-    "total_tokens": "total_token_count",
-}
-_RAW_DETAILS = {
-    "input": "prompt_tokens_details",
-    "input_cached": "cache_tokens_details",
-    "output": "response_tokens_details",
-    "tool_use": "tool_use_prompt_tokens_details",
-}
-_OF = {
-    group: {modality: f"{group}_{modality}_tokens" for modality in (*MODALITIES, "unknown")} for group in _RAW_DETAILS
-}
-"""Group -> modality -> the name of its count."""
+# The unknown parts are remainders: they shrink when a later message brings details.
+_OF_PROMPT = tuple(name for name in TOKEN_FIELDS if name.startswith(("input_", "tool_use_")) and "unknown" not in name)
+_OF_RESPONSE = tuple(
+    name for name in TOKEN_FIELDS if name.startswith(("output_", "thoughts_")) and "unknown" not in name
+)
 
 
 class MalformedUsageError(ValueError):
     """A usage message that cannot be booked; the text says what is wrong with it."""
 
 
-def counted(metrics: RealtimeModelMetrics, raw: Any) -> Tokens:
-    """Counts of one usage message: of the raw one where it is known, else of the framework's metrics.
+@dataclass(frozen=True, slots=True)
+class UsageMessage:
+    """What one message of the provider counts."""
+
+    tokens: Tokens
+    public_only: bool = False
+    """Whether only the framework's metrics are known; the provider's own message tells more."""
+    of_next_response: bool = False
+    """Whether it came before the response that it is of."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it counts nothing: then it is no usage."""
+        return not any(self.tokens.values())
+
+    @property
+    def of_prompt_only(self) -> bool:
+        """Whether it counts a prompt, and nothing that the model made of it."""
+        return not any(self.tokens[name] for name in _OF_RESPONSE)
+
+
+def from_metrics(metrics: RealtimeModelMetrics) -> UsageMessage:
+    """What the framework's public metrics count; what these do not carry is unknown.
 
     Raises:
-        MalformedUsageError: a count is negative.
+        MalformedUsageError: a count is below 0, or above 2^53.
     """
-    return from_metrics(metrics) if raw is None else from_raw(raw)
-
-
-def from_raw(usage: Any) -> Tokens:
-    """Counts of a google-genai `UsageMetadata`, all of them; absent is 0, as in its JSON (proto3).
-
-    Raises:
-        MalformedUsageError: a count is negative.
-    """
-    tokens: Tokens = dict.fromkeys(TOKEN_FIELDS, 0)
-    for name, attribute in _RAW_TOTALS.items():
-        tokens[name] = _count(attribute, getattr(usage, attribute, None))
-    for group, attribute in _RAW_DETAILS.items():
-        details: Iterable[Any] = getattr(usage, attribute, None) or ()
-        for detail in details:
-            modality = str(getattr(detail.modality, "value", detail.modality)).lower()
-            field = _OF[group].get(modality, _OF[group]["unknown"])
-            tokens[field] = (tokens[field] or 0) + _count(attribute, detail.token_count)
-    # cached content can come with details only
-    tokens["input_cached_tokens"] = tokens["input_cached_tokens"] or _sum(tokens, _OF["input_cached"].values())
-    for group in _RAW_DETAILS:
-        _set_remainder(tokens, group)
-    return tokens
-
-
-def from_metrics(metrics: RealtimeModelMetrics) -> Tokens:
-    """Counts of the framework's public metrics; what these do not carry is unknown.
-
-    Raises:
-        MalformedUsageError: a count is negative.
-    """
-    tokens = dict(NO_TOKENS)
-    groups: dict[str, tuple[int, Any]] = {
-        "input": (metrics.input_tokens, metrics.input_token_details),
-        "input_cached": (
-            metrics.input_token_details.cached_tokens,
-            metrics.input_token_details.cached_tokens_details,
-        ),
-        "output": (metrics.output_tokens, metrics.output_token_details),
+    inputs, outputs = metrics.input_token_details, metrics.output_token_details
+    tokens: Tokens = dict.fromkeys(TOKEN_FIELDS)
+    counted: dict[str, tuple[int, Any]] = {
+        "input": (metrics.input_tokens, inputs),
+        "input_cached": (inputs.cached_tokens, inputs.cached_tokens_details),
+        "output": (metrics.output_tokens, outputs),
     }
-    for group, (total, details) in groups.items():
-        tokens[f"{group}_tokens"] = _count(group, total)
-        for modality in ("audio", "text", "image"):
-            tokens[f"{group}_{modality}_tokens"] = _count(group, getattr(details, f"{modality}_tokens", 0))
-        _set_remainder(tokens, group)
-    tokens["total_tokens"] = _count("total_tokens", metrics.total_tokens)
-    return tokens
+    for group, (total, details) in counted.items():
+        modalities = {name: getattr(details, f"{name}_tokens", 0) for name in ("audio", "text", "image")}
+        tokens |= counts_of(group, total, modalities)
+    tokens["total_tokens"] = checked("total_tokens", metrics.total_tokens)
+    return UsageMessage(tokens, public_only=True)
 
 
-def add(sums: Tokens, tokens: Tokens) -> Tokens:
-    """`tokens`, and what `sums` knows of each; a count that only one side knows is that side's."""
-    return {
-        name: count if (known := sums.get(name)) is None else known if count is None else known + count
-        for name, count in tokens.items()
-    }
+def counts_of(group: str, total: int | None, modalities: dict[str, int]) -> Tokens:
+    """The counts of a group, e.g. `input`, from its total and its details; what these leave open is unknown.
+
+    Raises:
+        MalformedUsageError: a count is below 0, or above 2^53.
+    """
+    counts: Tokens = {f"{group}_tokens": checked(group, total)}
+    for modality, count in modalities.items():
+        counts[f"{group}_{modality}_tokens"] = checked(f"{group} {modality}", count)
+    counts[f"{group}_unknown_tokens"] = max(0, (total or 0) - sum(modalities.values()))
+    return counts
+
+
+def checked(name: str, count: int | None) -> int:
+    """The count; absent is 0.
+
+    Raises:
+        MalformedUsageError: it is below 0, or above 2^53.
+    """
+    if count is not None and not 0 <= count <= MOST:
+        raise MalformedUsageError(f"malformed usage message: {name} is {count if count < 0 else 'above 2^53'}")
+    return count or 0
+
+
+def added(tokens: Tokens, more: Tokens) -> Tokens:
+    """Both; a count that only one of them knows is that one's."""
+    return {name: _sum(tokens[name], more[name]) for name in TOKEN_FIELDS}
+
+
+def subtracted(tokens: Tokens, less: Tokens) -> Tokens:
+    """What `tokens` has more than `less`; what `less` does not know stays as it is."""
+    return added(tokens, {name: None if count is None else -count for name, count in less.items()})
+
+
+def without_output(tokens: Tokens) -> Tokens:
+    """The counts of an answer that was heard though its output counts 0: this is unknown then, and so is the total."""
+    unknown = {name: None for name in TOKEN_FIELDS if name.startswith("output_") or name == "total_tokens"}
+    return tokens | unknown
 
 
 class UsageBook:
-    """The usage messages of one response, each counted for what it is.
+    """The usage messages of one response.
 
-    An identical repeat counts once; of growing snapshots the last counts; anything else is a sum
-    (repeats and growing snapshots were both reported of Gemini Live).
+    Each is a call of the model, to be added; but a newer snapshot of the same call (its prompt is the same, and the
+    response's counts did not shrink) replaces the one before. No recording of the real service shows such snapshots or
+    repeats; several calls in a turn were recorded (3.8 extended thinking, live translation).
     """
 
     def __init__(self) -> None:
         self.messages = 0
-        self._seen: list[Tokens] = []
-        self._settled: Tokens | None = None
-        self._last: Tokens | None = None
+        self._calls: list[Tokens] = []
 
     def book(self, tokens: Tokens) -> None:
         """Takes one more message."""
         self.messages += 1
-        if tokens in self._seen:
-            return
-        self._seen.append(tokens)
-        if self._last is not None and not _grew(self._last, tokens):
-            self._settled = add(self._settled or {}, self._last)
-        self._last = tokens
+        if self._calls and _is_newer(tokens, self._calls[-1]):
+            self._calls[-1] = tokens
+        else:
+            self._calls.append(tokens)
 
     def total(self) -> Tokens | None:
         """What the response used; `None` while no usage arrived."""
-        if self._last is None:
-            return None
-        return add(self._settled, self._last) if self._settled else self._last
+        total = None
+        for tokens in self._calls:
+            total = tokens if total is None else added(total, tokens)
+        return total
 
 
-def _count(name: str, value: int | None) -> int:
-    if value is not None and value < 0:
-        raise MalformedUsageError(f"malformed usage message: {name} is {value}")
-    return value or 0
+def _is_newer(tokens: Tokens, before: Tokens) -> bool:
+    return all(tokens[name] == before[name] for name in _OF_PROMPT) and all(
+        (tokens[name] or 0) >= (before[name] or 0) for name in _OF_RESPONSE
+    )
 
 
-def _sum(tokens: Tokens, names: Iterable[str]) -> int:
-    return sum(tokens[name] or 0 for name in names)
-
-
-def _set_remainder(tokens: Tokens, group: str) -> None:
-    """What the details leave of the total has no known modality."""
-    unknown = _OF[group]["unknown"]
-    tokens[unknown] = 0
-    tokens[unknown] = max((tokens[f"{group}_tokens"] or 0) - _sum(tokens, _OF[group].values()), 0)
-
-
-def _grew(before: Tokens, after: Tokens) -> bool:
-    # the unknown part is a remainder: it shrinks when a later snapshot brings details
-    names = (name for name in TOKEN_FIELDS if "unknown" not in name)
-    return all((after[name] or 0) >= (before[name] or 0) for name in names)
+def _sum(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return one + other

@@ -12,7 +12,9 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.frames import Close
 from websockets.http11 import Response
 
-from realtime_metrics.errors import describe, say_failures_plainly
+from realtime_metrics.errors import Failure, say_failures_plainly
+from realtime_metrics.errors import describe as described
+from realtime_metrics.startup import PROVIDER
 from tests.fakes.call import FakeCall, until
 from tests.fakes.realtime import Reply
 
@@ -21,6 +23,17 @@ def raised(code: int, details: Any) -> APIError:
     """As google-genai raises it of a closed websocket."""
     with pytest.raises(APIError) as error:
         APIError.raise_error(code, details, None)
+    return error.value
+
+
+def describe(error: BaseException) -> Failure:
+    return described(error, PROVIDER)
+
+
+def unreadable(text: str) -> Exception:
+    """As google-genai raises it of a message with nothing that it knows."""
+    with pytest.raises(TypeError) as error:
+        APIError.raise_error(None, {"interactionStatus": text}, None)  # type: ignore[arg-type]
     return error.value
 
 
@@ -35,7 +48,24 @@ FAILURES = [
     (refused(403), "api_key_refused", "GOOGLE_API_KEY"),
     (refused(429), "rate_limited", "Wait"),
     (raised(1011, "RESOURCE_EXHAUSTED: quota"), "rate_limited", "quota"),
-    (raised(1008, "models/nothing is not found for API version v1beta"), "policy_violation", "AGENT_MODEL"),
+    (
+        raised(1011, "You exceeded your current quota, please check your plan and billing details"),
+        "rate_limited",
+        "quota",
+    ),
+    (raised(1008, "models/nothing is not found for API version v1beta"), "model_not_found", "AGENT_MODEL"),
+    (raised(1008, "Your API key was reported as leaked. Please use another API key."), "api_key_leaked", "Revoke"),
+    (raised(1008, "BidiGenerateContent session not found"), "session_expired", "new conversation"),
+    (raised(1008, "Connection closed after receiving a GoAway signal from us"), "connection_expired", "anew"),
+    (raised(1011, "Deadline expired before operation could complete."), "connection_expired", "anew"),
+    (raised(1008, "Operation is not implemented, or supported, or enabled."), "not_supported", "at random"),
+    (raised(1008, "Requested entity was not found."), "policy_violation", "status page"),
+    (raised(1008, "The operation was aborted."), "policy_violation", "status page"),
+    (unreadable("thinking"), "malformed_message", "newer google-genai"),
+    (ConnectionClosedError(Close(4321, "odd"), None), "connection_closed", "status page"),
+    (raised(4321, "odd"), "connection_closed", "status page"),
+    (refused(418), "http_error", "status page"),
+    (PermissionError(13, "Permission denied"), "unreachable", "firewall"),
     (raised(1007, "Request contains an invalid argument."), "invalid_argument", "AGENT_CONTEXT_COMPRESSION"),
     (raised(1011, "Internal error"), "connection_closed_1011", "status page"),
     (raised(1000, ""), "connection_closed_1000", "status page"),
@@ -63,8 +93,8 @@ def test_each_failure_has_a_kind_one_line_of_what_happened_and_one_of_what_to_do
 
 def test_a_failure_that_nobody_thought_of_is_named_by_its_type() -> None:
     failure = describe(ZeroDivisionError("division by zero"))
-    assert failure.kind == "ZeroDivisionError"
-    assert "division by zero" in failure.happened
+    assert failure.kind == "unexpected", "kinds are counted, so there are few"
+    assert "ZeroDivisionError: division by zero" in failure.happened
 
 
 def test_a_long_reason_is_cut_and_only_its_first_line_is_told() -> None:
@@ -73,23 +103,37 @@ def test_a_long_reason_is_cut_and_only_its_first_line_is_told() -> None:
     assert "secret" not in failure.happened
 
 
+def test_no_escape_code_and_no_secret_of_a_reason_is_told() -> None:
+    error = OSError("proxy http://me:topsecret@proxy:80/?key=AIzaSecretSecretSecret \x1b[31mred\x1b[0m \u202e")
+    told = describe(error).happened
+    assert "topsecret" not in told
+    assert "Secret" not in told
+    assert "\x1b" not in told
+    assert "\u202e" not in told
+
+
 def test_what_the_server_sent_instead_of_a_message_is_not_repeated() -> None:
     assert "html" not in describe(ValueError("Failed to parse response: b'<html>'")).happened
 
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    say_failures_plainly()
-    say_failures_plainly()
+    say_failures_plainly(PROVIDER)
+    say_failures_plainly(PROVIDER)
     logger = logging.getLogger("livekit.plugins.google")
-    for error in (raised(1011, "Internal error"), APIConnectionError("lost"), refused(401), ZeroDivisionError("bug")):
+    of_a_tool = [
+        ZeroDivisionError("bug"),
+        PermissionError("a tool's file"),
+        TypeError("a tool's None"),
+    ]
+    for error in (raised(1011, "Internal error"), APIConnectionError("lost"), refused(401), unreadable(""), *of_a_tool):
         logger.error("error in receive task", exc_info=error)
     logger.warning("a line without an error")
     return [entry.message if not entry.exc_info else str(entry.exc_info[1]) for entry in caplog.records]
 
 
 def test_tracebacks_of_provider_failures_stay_out_of_the_log_and_those_of_bugs_do_not(lines: list[str]) -> None:
-    assert lines == ["bug", "a line without an error"]
+    assert lines == ["bug", "a tool's file", "a tool's None", "a line without an error"]
 
 
 async def test_a_fatal_failure_ends_the_session_with_two_lines_and_its_kind(caplog: pytest.LogCaptureFixture) -> None:
@@ -98,8 +142,8 @@ async def test_a_fatal_failure_ends_the_session_with_two_lines_and_its_kind(capl
         call.model.fail(raised(1008, "models/nothing is not found"))
         await until(lambda: call.kept.closed)
         session = await call.end()
-    assert session.end_reason == "policy_violation"
-    assert session.errors == {"policy_violation": 1}
+    assert session.end_reason == "model_not_found"
+    assert session.sums.errors == {"model_not_found": 1}
     told = [entry for entry in caplog.records if entry.name == "livekit.agents.realtime_metrics"]
     assert [entry.levelno for entry in told] == [logging.ERROR, logging.ERROR]
     assert "models/nothing is not found" in told[0].message
@@ -118,8 +162,8 @@ async def test_a_failure_that_the_plugin_recovers_from_is_a_warning_and_is_count
         await call.model.play(Reply("Still here."))
         await call.reported(2)
         session = await call.end()
-    assert session.errors == {"connection_closed_1011": 1}
+    assert session.sums.errors == {"connection_closed_1011": 1}
     assert session.end_reason == "user_initiated"
-    assert session.reconnects == 1
+    assert session.sums.reconnects == 1
     told = [entry for entry in caplog.records if entry.name == "livekit.agents.realtime_metrics"]
     assert [entry.levelno for entry in told] == [logging.WARNING]

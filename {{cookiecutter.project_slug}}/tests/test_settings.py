@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from realtime_metrics.settings import AGENT_TOML, ENVIRONMENT, Settings, SettingsError, checked_settings
+from realtime_metrics import settings as settings_module
+from realtime_metrics.settings import AGENT_TOML, ENVIRONMENT, Settings, SettingsError
+from realtime_metrics.startup import checked_settings, server_options
 
 KEYS = {
     "GOOGLE_API_KEY": "secret-1",
@@ -27,7 +29,7 @@ def agent_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An agent.toml to change."""
     path = tmp_path / "agent.toml"
     path.write_text(VALID_TOML, encoding="utf-8")
-    monkeypatch.setitem(Settings.model_config, "toml_file", path)
+    monkeypatch.setattr(settings_module, "AGENT_TOML", path)
     monkeypatch.chdir(tmp_path)
     return path
 
@@ -61,12 +63,14 @@ def test_every_setting_has_a_variable_that_overrides_agent_toml(tmp_path: Path) 
         "temperature": 0.5,
         "model": "other",
         "instructions": "Talk.",
+        "greeting": "Say hi.",
         "context_compression": False,
         "host": "127.0.0.1",
         "port": 9999,
         "metrics_sinks": ("console",),
         "metrics_jsonl_path": Path("other.jsonl"),
         "metrics_latency_budget_s": 1.5,
+        "metrics_answer_limit_s": 5.0,
         "metrics_prices_path": prices,
         "metrics_prometheus_port": 9465,
     }
@@ -103,6 +107,7 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
         ("AGENT_TEMPERATURE", "hot", "number"),
         ("AGENT_TEMPERATURE", "nan", "less than or equal to 2"),
         ("AGENT_VOICE", "Nobody", "choose from Achernar"),
+        ("METRICS_ANSWER_LIMIT_S", "0", "greater than 0"),
         ("AGENT_VOICE", "puck", "Puck"),
         ("AGENT_PORT", "99999", "65535"),
         ("AGENT_CONTEXT_COMPRESSION", "maybe", "boolean"),
@@ -125,10 +130,10 @@ def test_a_wrong_value_is_one_line_with_setting_value_and_what_is_allowed(
     ("line", "problem"),
     [
         ("temperature = 3", "agent.toml: temperature = 3"),
-        ('voice = "Nobody"', "agent.toml: voice = 'Nobody'"),
+        ('voice = "Nobody"', "agent.toml: voice = 'Nobody': choose from Achernar"),
         ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = ['foo']: no sink is called foo: choose from console"),
         ("temprature = 1", "agent.toml: 'temprature' is no setting: choose from name, voice"),
-        ("voice = Puck", "agent.toml cannot be read: "),
+        ("voice = Puck", "agent.toml cannot be read: voice: "),
     ],
 )
 def test_a_wrong_line_of_agent_toml_is_told_with_what_is_allowed(agent_toml: Path, line: str, problem: str) -> None:
@@ -215,6 +220,22 @@ def test_the_jsonl_file_is_not_asked_for_where_nobody_writes_it(tmp_path: Path) 
 
 @pytest.mark.usefixtures("agent_toml")
 def test_the_health_check_listens_where_the_settings_say() -> None:
-    assert checked_settings({"METRICS_SINKS": "log"}, ["agent.py"]).server_options() == {}
-    options = checked_settings({"METRICS_SINKS": "log", "AGENT_PORT": "9090"}, ["agent.py"]).server_options()
+    assert server_options(checked_settings({"METRICS_SINKS": "log"}, ["agent.py"])) == {}
+    options = server_options(checked_settings({"METRICS_SINKS": "log", "AGENT_PORT": "9090"}, ["agent.py"]))
     assert options == {"port": 9090}
+
+
+@pytest.mark.usefixtures("agent_toml")
+@pytest.mark.parametrize("url", ["my-project.livekit.cloud", "localhost:7880"])
+def test_a_livekit_url_without_a_scheme_is_told_before_a_call(url: str) -> None:
+    (told,) = problems({**KEYS, "LIVEKIT_URL": url}, "start")
+    assert told == f"LIVEKIT_URL={url!r} is no address: it begins with wss:// (or ws://, http://, https://)"
+
+
+@pytest.mark.parametrize("change", [{"instructions": "Be long."}, {"greeting": "Sing."}, {"voice": "Kore"}])
+def test_the_revision_changes_with_what_the_model_is_told(change: dict[str, str]) -> None:
+    before = Settings()
+    assert len(before.revision(["look"])) == 8
+    assert before.revision(["look", "find"]) == Settings().revision(["find", "look"])
+    assert before.revision(["look"]) != before.revision([])
+    assert before.revision([]) != Settings.model_validate(change).revision([])

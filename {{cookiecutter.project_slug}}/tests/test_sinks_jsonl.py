@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from demo.agent_process import PROJECT
-from realtime_metrics.records import ResponseRecord
+from realtime_metrics.records import AnyRecord, ResponseRecord
 from realtime_metrics.settings import Settings
-from realtime_metrics.sinks import AnyRecord
 from realtime_metrics.sinks.jsonl import JsonlSink
 from tests.fakes.samples import connection_record, response_record, session_record
 
+PROJECT = Path(__file__).parent.parent
 WRITER = """
 import sys, types
 from pathlib import Path

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from livekit.agents.cli.log import JsonFormatter
 
+from realtime_metrics.records import AnyRecord
 from realtime_metrics.settings import Settings
-from realtime_metrics.sinks import AnyRecord
 from realtime_metrics.sinks.log import LogSink
 from tests.fakes.samples import connection_record, response_record, session_record
 

@@ -2,11 +2,9 @@
 
 import pytest
 from google.genai import types
-from hypothesis import given
-from hypothesis import strategies as st
 
-from realtime_metrics.records import TOKEN_FIELDS
-from realtime_metrics.usage import MalformedUsageError, Tokens, UsageBook, add, from_metrics, from_raw
+from realtime_metrics.google_live import from_raw
+from realtime_metrics.usage import MOST, TOKEN_FIELDS, MalformedUsageError, Tokens, UsageBook, added, from_metrics
 from tests.fakes.realtime import Usage, metrics
 
 
@@ -33,7 +31,7 @@ def test_every_count_and_modality_that_gemini_sends_is_kept() -> None:
         tool_use_prompt_tokens_details=details(text=8),
         total_token_count=253,
     )
-    known = {name: count for name, count in from_raw(sent).items() if count}
+    known = {name: count for name, count in from_raw(sent).tokens.items() if count}
     assert known == {
         "input_tokens": 160,
         "input_audio_tokens": 100,
@@ -61,46 +59,51 @@ def test_what_the_details_leave_of_a_total_has_no_known_modality() -> None:
         response_token_count=50,
         cached_content_token_count=10,
     )
-    tokens = from_raw(sent)
+    tokens = from_raw(sent).tokens
     assert tokens["input_unknown_tokens"] == 40
     assert tokens["output_unknown_tokens"] == 50
     assert tokens["input_cached_unknown_tokens"] == 10
 
 
 def test_cached_content_that_only_has_details_is_counted() -> None:
-    tokens = from_raw(types.UsageMetadata(cache_tokens_details=details(text=20, audio=10)))
+    tokens = from_raw(types.UsageMetadata(cache_tokens_details=details(text=20, audio=10))).tokens
     assert (tokens["input_cached_tokens"], tokens["input_cached_unknown_tokens"]) == (30, 0)
 
 
 def test_details_above_their_total_leave_nothing_unknown() -> None:
-    tokens = from_raw(types.UsageMetadata(response_token_count=10, response_tokens_details=details(audio=15)))
+    tokens = from_raw(types.UsageMetadata(response_token_count=10, response_tokens_details=details(audio=15))).tokens
     assert (tokens["output_tokens"], tokens["output_audio_tokens"], tokens["output_unknown_tokens"]) == (10, 15, 0)
 
 
 def test_the_total_is_the_providers_and_not_derived() -> None:
-    tokens = from_raw(types.UsageMetadata(prompt_token_count=1, thoughts_token_count=5, total_token_count=1))
+    tokens = from_raw(types.UsageMetadata(prompt_token_count=1, thoughts_token_count=5, total_token_count=1)).tokens
     assert tokens["total_tokens"] == 1
 
 
 @pytest.mark.parametrize(
-    "sent",
+    ("sent", "said"),
     [
-        types.UsageMetadata(prompt_token_count=-1),
-        types.UsageMetadata(response_tokens_details=details(audio=-3)),
+        (types.UsageMetadata(prompt_token_count=-1), "input is -1"),
+        (types.UsageMetadata(response_tokens_details=details(audio=-3)), "response_tokens_details is -3"),
+        (types.UsageMetadata(total_token_count=10**400), r"total_token_count is above 2\^53"),
     ],
 )
-def test_a_negative_count_is_malformed(sent: types.UsageMetadata) -> None:
-    with pytest.raises(MalformedUsageError, match=r"malformed usage message: \w+ is -\d"):
+def test_a_count_below_0_or_too_large_for_json_is_malformed(sent: types.UsageMetadata, said: str) -> None:
+    with pytest.raises(MalformedUsageError, match=f"malformed usage message: {said}"):
         from_raw(sent)
 
 
 def test_huge_counts_are_exact() -> None:
-    huge = 2**63 + 1
-    assert from_raw(types.UsageMetadata(total_token_count=huge))["total_tokens"] == huge
+    assert from_raw(types.UsageMetadata(total_token_count=MOST)).tokens["total_tokens"] == MOST
+
+
+def test_a_message_that_counts_nothing_is_no_usage() -> None:
+    assert from_raw(types.UsageMetadata()).is_empty
+    assert not from_raw(types.UsageMetadata(total_token_count=1)).is_empty
 
 
 def test_public_metrics_give_what_they_carry_and_the_rest_is_unknown() -> None:
-    tokens = from_metrics(metrics("GR_1", Usage(input_unknown=7, input_cached=3)))
+    tokens = from_metrics(metrics("GR_1", Usage(input_unknown=7, input_cached=3))).tokens
     assert tokens["input_tokens"] == 147
     assert tokens["input_unknown_tokens"] == 7
     assert (tokens["input_cached_tokens"], tokens["input_cached_text_tokens"]) == (3, 3)
@@ -126,64 +129,34 @@ def booked(*messages: Tokens) -> UsageBook:
     return book
 
 
-COUNTS = st.integers(min_value=0, max_value=10**12)
-MESSAGES = st.builds(snapshot, COUNTS, COUNTS)
-
-
 def test_without_a_message_nothing_is_known() -> None:
     assert UsageBook().total() is None
 
 
-@given(MESSAGES, st.integers(min_value=1, max_value=5))
-def test_a_message_counts_once_however_often_it_is_repeated(message: Tokens, times: int) -> None:
-    book = booked(*[message] * times)
-    assert book.total() == message
-    assert book.messages == times
-
-
-@given(st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=6))
-def test_of_growing_snapshots_the_last_counts(increments: list[tuple[int, int]]) -> None:
-    inputs = outputs = 0
-    snapshots = []
-    for more_input, more_output in increments:
-        inputs, outputs = inputs + more_input, outputs + more_output
-        snapshots.append(snapshot(inputs, outputs))
-    assert booked(*snapshots).total() == snapshots[-1]
-
-
-@given(st.lists(st.integers(min_value=1, max_value=10**12), min_size=1, max_size=6, unique=True))
-def test_messages_that_do_not_grow_are_summed(outputs: list[int]) -> None:
-    shrinking = sorted(outputs, reverse=True)
-    total = booked(*(snapshot(0, output) for output in shrinking)).total()
-    assert total == snapshot(0, sum(shrinking))
-
-
-@given(st.lists(MESSAGES, min_size=1, max_size=6))
-def test_the_total_is_at_least_every_message_and_at_most_their_sum(messages: list[Tokens]) -> None:
-    total = booked(*messages).total() or {}
-    for name in ("input_tokens", "output_tokens", "total_tokens"):
-        counts = [message[name] or 0 for message in messages]
-        assert max(counts) <= (total[name] or 0) <= sum(counts)
-
-
 def test_a_snapshot_that_brings_the_details_replaces_the_one_that_had_none() -> None:
-    first = from_raw(types.UsageMetadata(response_token_count=50))
-    second = from_raw(types.UsageMetadata(response_token_count=50, response_tokens_details=details(audio=50)))
+    first = from_raw(types.UsageMetadata(response_token_count=50)).tokens
+    second = from_raw(types.UsageMetadata(response_token_count=50, response_tokens_details=details(audio=50))).tokens
     total = booked(first, second).total() or {}
     assert (total["output_tokens"], total["output_audio_tokens"], total["output_unknown_tokens"]) == (50, 50, 0)
 
 
-def test_a_snapshot_after_an_unrelated_message_only_replaces_its_own() -> None:
-    total = booked(snapshot(0, 90), snapshot(0, 10), snapshot(0, 30)).total()
-    assert total == snapshot(0, 120)
+def test_calls_of_the_model_in_one_turn_are_added() -> None:
+    """As 3.8 extended thinking was recorded to bill: 3,125/33, then 5,966/38."""
+    assert booked(snapshot(3125, 33), snapshot(5966, 38)).total() == snapshot(9091, 71)
 
 
-def test_a_repeat_counts_once_though_another_message_came_between() -> None:
-    assert booked(snapshot(0, 90), snapshot(0, 10), snapshot(0, 90)).total() == snapshot(0, 100)
+def test_a_newer_snapshot_of_the_same_call_replaces_the_one_before() -> None:
+    book = booked(snapshot(90, 0), snapshot(90, 20), snapshot(90, 20), snapshot(90, 35))
+    assert book.total() == snapshot(90, 35)
+    assert book.messages == 4
+
+
+def test_a_response_that_shrank_is_another_call() -> None:
+    assert booked(snapshot(90, 20), snapshot(90, 10), snapshot(90, 30)).total() == snapshot(180, 50)
 
 
 def test_a_count_that_only_one_message_knows_is_that_ones() -> None:
     public, raw = dict.fromkeys(TOKEN_FIELDS), snapshot(1, 2)
     public["input_tokens"] = 5
-    total = add(public, raw)
+    total = added(public, raw)
     assert (total["input_tokens"], total["output_tokens"]) == (6, 2)

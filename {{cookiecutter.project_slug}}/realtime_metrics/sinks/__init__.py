@@ -1,31 +1,18 @@
 """Where records go: one file a sink, registered by name in `SINKS`.
 
-A sink is a small class with `write(record)` and `close()`. The pipeline calls it from one thread; what it raises is
-counted and logged, and costs nobody else a record. To add one: one file here, and one line in `SINKS`.
+A sink is a small class with `write(record)` and `close()`. It has a thread of its own: what it raises, or holds up, is
+counted and logged, and costs nobody else a record. To add one: one file here, a loader, and a line in `SINKS`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
-from ..records import ConnectionRecord, ResponseRecord, SessionRecord
-
-if TYPE_CHECKING:
-    from ..settings import Settings
-
-AnyRecord = ConnectionRecord | ResponseRecord | SessionRecord
-
-SINKS = {
-    "console": "console:ConsoleSink",
-    "jsonl": "jsonl:JsonlSink",
-    "log": "log:LogSink",
-    "otlp": "otlp:OtlpSink",
-    "prometheus": "prometheus:PrometheusSink",
-}
-"""Name in `METRICS_SINKS` -> module and class. Imported when asked for: exporters are heavy."""
+from ..records import AnyRecord
+from ..settings import Settings
 
 
 class Sink(Protocol):
-    """What the pipeline writes to."""
+    """What the writer writes to."""
 
     def write(self, record: AnyRecord) -> None:
         """Takes one record. May raise: that is counted as failed."""
@@ -35,21 +22,54 @@ class Sink(Protocol):
 
 
 class SinkType(Protocol):
-    """What `SINKS` names: a class that is made of the settings."""
+    """What `SINKS` loads: a class that is made of the settings."""
 
-    def __call__(self, settings: "Settings") -> Sink: ...
+    def __call__(self, settings: Settings) -> Sink: ...
 
-    def problem(self, settings: "Settings") -> str | None:
+    def problem(self, settings: Settings) -> str | None:
         """Why the sink cannot work with these settings, in a line that names setting, value and what is allowed."""
 
 
-def sink_type(name: str) -> SinkType:
-    """The class behind a name of `SINKS`."""
-    module, class_name = SINKS[name].split(":")
-    found: SinkType = getattr(import_module(f".{module}", __package__), class_name)
-    return found
+def _console() -> SinkType:
+    from .console import ConsoleSink
+
+    return ConsoleSink
 
 
-def make_sinks(settings: "Settings") -> dict[str, Sink]:
+def _jsonl() -> SinkType:
+    from .jsonl import JsonlSink
+
+    return JsonlSink
+
+
+def _log() -> SinkType:
+    from .log import LogSink
+
+    return LogSink
+
+
+def _otlp() -> SinkType:
+    from .otlp import OtlpSink
+
+    return OtlpSink
+
+
+def _prometheus() -> SinkType:
+    from .prometheus import PrometheusSink
+
+    return PrometheusSink
+
+
+SINKS: dict[str, Callable[[], SinkType]] = {
+    "console": _console,
+    "jsonl": _jsonl,
+    "log": _log,
+    "otlp": _otlp,
+    "prometheus": _prometheus,
+}
+"""Name in `METRICS_SINKS` -> what loads its class. Loaded when asked for: exporters are heavy."""
+
+
+def make_sinks(settings: Settings) -> dict[str, Sink]:
     """The sinks that the settings name, ready to write."""
-    return {name: sink_type(name)(settings) for name in settings.metrics_sinks}
+    return {name: SINKS[name]()(settings) for name in settings.metrics_sinks}

@@ -2,18 +2,25 @@
 
 import sys
 from io import BytesIO, TextIOWrapper
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..records import ConnectionRecord, CountedRecord, FirstAudioFrom, ResponseRecord, SessionRecord
-from . import AnyRecord
-
-if TYPE_CHECKING:
-    from ..settings import Settings
+from ..log import clean
+from ..records import (
+    AnyRecord,
+    ConnectionRecord,
+    CountedRecord,
+    ResponseRecord,
+    SessionRecord,
+    Unanswered,
+    UnansweredRecord,
+)
+from ..settings import Settings
+from ..usage import MODALITIES
+from ..waits import FirstAudioFrom
 
 Row = tuple[str, str]
 
@@ -24,8 +31,18 @@ _PLAIN = str.maketrans({"↳": "-", "●": "*", "×": "x"})
 
 _SINCE: dict[FirstAudioFrom | None, str] = {
     "user_speech_end": "since the user stopped speaking",
-    "reply_requested": "since the reply was requested",
+    "reply_requested": "since the reply was asked for",
     "model": "since the model created the response",
+}
+
+
+_UNANSWERED: dict[Unanswered, str] = {
+    "no_response": "no response came",
+    "response_without_audio": "the response had no audio",
+    "response_rejected": "the provider rejected its response",
+    "tool_running": "a tool is still at work",
+    "connection_lost": "the connection to the provider was lost",
+    "call_ended": "the call ended before",
 }
 
 
@@ -35,10 +52,10 @@ class ConsoleSink:
     Width and colours are the terminal's; without one, or with `NO_COLOR`, plain text at 80 columns.
     """
 
-    def __init__(self, settings: "Settings") -> None: ...
+    def __init__(self, settings: Settings) -> None: ...
 
     @staticmethod
-    def problem(settings: "Settings") -> str | None:
+    def problem(settings: Settings) -> str | None:
         return None
 
     def write(self, record: AnyRecord) -> None:
@@ -80,7 +97,9 @@ def _shown(record: AnyRecord) -> RenderableType:
         return _table(
             f"Response {record.turn}", response_rows(record), "yellow" if record.over_latency_budget else "cyan"
         )
-    return _table("Session", session_rows(record), "green" if not record.errors else "yellow")
+    if isinstance(record, UnansweredRecord):
+        return _unanswered(record)
+    return _table("Session", session_rows(record), "green" if not record.sums.errors else "yellow")
 
 
 def _connection(record: ConnectionRecord) -> Text:
@@ -89,35 +108,42 @@ def _connection(record: ConnectionRecord) -> Text:
         ", conversation resumed" if record.resumed else ""
     )
     line = Text("● ", style="green")
-    return line.append(
-        f"{verb} to {record.provider} {record.model} in {record.connection_s:.3f} s{how}", style="default"
-    )
+    where = clean(f"{record.origin.provider} {record.origin.model}")
+    return line.append(f"{verb} to {where} in {record.connection_s:.3f} s{how}", style="default")
+
+
+def _unanswered(record: UnansweredRecord) -> Text:
+    line = Text("● ", style="red")
+    return line.append(f"nobody answered the caller for {record.waited_s:.1f} s: {_UNANSWERED[record.reason]}", "bold")
 
 
 def response_rows(record: ResponseRecord) -> list[Row]:
     """The recipe's rows in the recipe's order, then what the recipe does not show."""
+    wait = record.wait
     return [
         ("Type", record.type),
         ("Label", record.label or "n/a (no usage message arrived)"),
         ("Request ID", record.request_id),
         ("Timestamp", record.timestamp),
-        ("Duration", _known(record.duration_s, "{:.3f} s", record.duration_reason)),
+        ("Duration", _known(wait.duration_s, "{:.3f} s", wait.duration_reason)),
         ("Time to First Audio", _wait(record)),
         *_token_rows(record),
-        ("Tokens/Second", _known(record.tokens_per_second, "{:.1f}", record.duration_reason or record.usage_reason)),
-        ("Model", f"{record.provider} {record.model}"),
-        ("Voice", record.voice),
+        ("Tokens/Second", _known(record.tokens_per_second, "{:.1f}", wait.duration_reason or record.usage_reason)),
+        ("Model", f"{record.origin.provider} {record.origin.model}"),
+        ("Voice", record.origin.voice),
         ("Interrupted", _interrupted(record)),
+        ("Audio", _audio(record)),
         ("Cost", _cost(record)),
     ]
 
 
 def session_rows(record: SessionRecord) -> list[Row]:
     """What a session comes to."""
+    sums = record.sums
     counts = {
-        "interrupted": record.interrupted,
-        "silent": record.silent,
-        "without usage": record.without_usage,
+        "interrupted": sums.interrupted,
+        "silent": sums.silent,
+        "without usage": sums.without_usage,
         f"over the budget of {record.latency_budget_s} s": record.over_latency_budget or 0,
     }
     waits = (
@@ -127,20 +153,20 @@ def session_rows(record: SessionRecord) -> list[Row]:
         else f"n/a ({record.time_to_first_audio_reason})"
     )
     rows = [
-        ("Responses", str(record.responses) + "".join(f", {count} {what}" for what, count in counts.items() if count)),
+        ("User Turns", f"{record.user_turns}" + (f", {record.unanswered} unanswered" if record.unanswered else "")),
+        ("Responses", str(sums.responses) + "".join(f", {count} {what}" for what, count in counts.items() if count)),
         ("Time to First Audio", waits),
-        *(_token_rows(record) if record.responses else ()),
+        ("Greeting", _known(sums.greeting_s, "{:.3f} s", "none was asked for, or it was not heard")),
+        *(_token_rows(record) if sums.responses else ()),
         ("Cost", _cost(record)),
-        ("Prices", f"{record.price_data}, of {record.price_date}" if record.price_date else str(record.price_data)),
+        ("Prices", record.price_data + (f", of {sums.price_date}" if sums.price_date else "")),
         ("Duration", f"{record.duration_s:.1f} s"),
-        ("Connections", f"{record.connections}" + (f", {record.reconnects} reconnects" if record.reconnects else "")),
+        ("Connections", f"{sums.connections}" + (f", {sums.reconnects} reconnects" if sums.reconnects else "")),
     ]
     if record.unbooked_total_tokens:
-        rows.append(
-            ("Unbooked Tokens", f"{record.unbooked_total_tokens:,} (arrived after their response was recorded)")
-        )
-    if record.errors:
-        rows.append(("Errors", ", ".join(f"{kind} ×{count}" for kind, count in record.errors.items())))
+        rows.append(("Unbooked Tokens", f"{record.unbooked_total_tokens:,} of these are in no response's report"))
+    if sums.errors:
+        rows.append(("Errors", ", ".join(f"{kind} ×{count}" for kind, count in sums.errors.items())))
     for name, counted in record.sinks.items():
         if counted["failed"] or counted["dropped"]:
             rows.append((f"Sink {name}", f"{counted['failed']} records failed, {counted['dropped']} dropped"))
@@ -160,45 +186,53 @@ def _table(title: str, rows: list[Row], colour: str) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(Text(name), Text(value, style="dim" if value.startswith("n/a") else ""))
+        table.add_row(Text(clean(name)), Text(clean(value, 500), style="dim" if value.startswith("n/a") else ""))
     return table
 
 
 def _token_rows(record: CountedRecord) -> list[Row]:
-    reason = record.usage_reason
-    rows = [("Input Tokens", _tokens(record.input_tokens, reason))]
-    rows += _modality_rows(record, "input", ("audio", "text"), ("image", "video", "document"))
-    rows += [("↳ Cached Tokens", _tokens(record.input_cached_tokens, reason))]
-    rows += [("Output Tokens", _tokens(record.output_tokens, reason))]
-    rows += _modality_rows(record, "output", ("audio", "text"), ("image", "video", "document"))
-    rows += [
-        (name, f"{count:,}")
-        for name, count in (("Thoughts Tokens", record.thoughts_tokens), ("Tool Use Tokens", record.tool_use_tokens))
-        if count
-    ]
-    return [*rows, ("Total Tokens", _tokens(record.total_tokens, reason))]
+    tokens, reason = record.tokens, record.usage_reason
+    rows = [("Input Tokens", _tokens(tokens["input_tokens"], reason))]
+    rows += _modality_rows(record, "input")
+    rows += [("↳ Cached Tokens", _tokens(tokens["input_cached_tokens"], reason))]
+    rows += [("Output Tokens", _tokens(tokens["output_tokens"], reason))]
+    rows += _modality_rows(record, "output")
+    others = {"Thoughts Tokens": tokens["thoughts_tokens"], "Tool Use Tokens": tokens["tool_use_tokens"]}
+    rows += [(name, f"{count:,}") for name, count in others.items() if count]
+    return [*rows, ("Total Tokens", _tokens(tokens["total_tokens"], reason))]
 
 
-def _modality_rows(record: CountedRecord, group: str, always: tuple[str, ...], if_any: tuple[str, ...]) -> list[Row]:
+def _modality_rows(record: CountedRecord, group: str) -> list[Row]:
+    """Audio and text always, others where there are some."""
     rows = []
-    for modality in (*always, *if_any, "unknown"):
-        count: int | None = getattr(record, f"{group}_{modality}_tokens")
-        if count or modality in always or (modality == "unknown" and count is not None):
+    for modality in (*MODALITIES, "unknown"):
+        count = record.tokens[f"{group}_{modality}_tokens"]
+        if count or modality in ("audio", "text") or (modality == "unknown" and count is not None):
             name = "Unknown Modality" if modality == "unknown" else f"{modality.capitalize()} Tokens"
             rows.append((f"↳ {name}", _tokens(count, record.usage_reason)))
     return rows
 
 
 def _wait(record: ResponseRecord) -> str:
-    if record.time_to_first_audio_s is None:
-        return f"n/a ({record.time_to_first_audio_reason})"
+    wait = record.wait
+    if wait.time_to_first_audio_s is None:
+        return f"n/a ({wait.time_to_first_audio_reason})"
     over = ", over budget" if record.over_latency_budget else ""
-    return f"{record.time_to_first_audio_s:.3f} s{over} ({_SINCE[record.time_to_first_audio_from]})"
+    tools = f", of which {wait.tools_s:.1f} s {', '.join(wait.tools)}" if wait.tools else ""
+    return f"{wait.time_to_first_audio_s:.3f} s{over} ({_SINCE[wait.time_to_first_audio_from]}{tools})"
 
 
 def _interrupted(record: ResponseRecord) -> str:
     lost = " (the connection was lost before the response was complete)" if record.connection_lost else ""
-    return ("yes" if record.interrupted else "no") + lost
+    ended = f" (the provider ended it: {record.finish_reason})" if record.finish_reason else ""
+    return ("yes" if record.interrupted else "no") + lost + ended
+
+
+def _audio(record: ResponseRecord) -> str:
+    if record.audio_s is None or record.heard_s is None:
+        return "n/a (the session has no audio output, or the call ended before it was played)"
+    talked_over = f", talked over for {record.talk_over_s:.2f} s" if record.talk_over_s is not None else ""
+    return f"{record.audio_s:.1f} s, heard {record.heard_s:.1f} s{talked_over}"
 
 
 def _cost(record: CountedRecord) -> str:

@@ -4,12 +4,9 @@ import contextlib
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
 
-from . import AnyRecord
-
-if TYPE_CHECKING:
-    from ..settings import Settings
+from ..records import AnyRecord
+from ..settings import Settings
 
 if sys.platform == "win32":
     import portalocker
@@ -48,12 +45,12 @@ class JsonlSink:
         OSError: from `write`: the file cannot be opened or the disk is full.
     """
 
-    def __init__(self, settings: "Settings") -> None:
+    def __init__(self, settings: Settings) -> None:
         self._path = settings.metrics_jsonl_path
         self._written: tuple[tuple[int, int], int] | None = None
 
     @staticmethod
-    def problem(settings: "Settings") -> str | None:
+    def problem(settings: Settings) -> str | None:
         path = settings.metrics_jsonl_path
         existed = path.exists()
         try:

@@ -1,22 +1,17 @@
 """One log line a record, through the framework's logger: `start` writes it as JSON, with the record under `metrics`."""
 
-from typing import TYPE_CHECKING
-
-from ..logger import logger
-from ..records import ResponseRecord
-from . import AnyRecord
-
-if TYPE_CHECKING:
-    from ..settings import Settings
+from ..log import logger
+from ..records import AnyRecord, ResponseRecord
+from ..settings import Settings
 
 
 class LogSink:
     """Logs at INFO."""
 
-    def __init__(self, settings: "Settings") -> None: ...
+    def __init__(self, settings: Settings) -> None: ...
 
     @staticmethod
-    def problem(settings: "Settings") -> str | None:
+    def problem(settings: Settings) -> str | None:
         return None
 
     def write(self, record: AnyRecord) -> None:

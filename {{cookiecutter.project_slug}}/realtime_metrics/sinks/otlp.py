@@ -12,7 +12,6 @@ import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.util import Finalize
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from livekit.agents.telemetry.trace_types import gen_ai_provider_name
@@ -22,12 +21,10 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExpor
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
-from ..logger import logger
-from . import AnyRecord
-from .figures import CACHED, THOUGHTS, TOKENS, TOOL_USE, WAIT_BUCKETS_S, Figure, measurements, origin
-
-if TYPE_CHECKING:
-    from ..settings import Settings
+from ..log import logger
+from ..records import AnyRecord
+from ..settings import PROJECT, Settings
+from .monitoring import CACHED, THOUGHTS, TOKENS, TOOL_USE, WAIT_BUCKETS_S, Figure, measurements, origin
 
 FLUSH_S = 3.0
 """How long the end of a session, and of the process, waits for an endpoint; the framework gives a job 10 s to end."""
@@ -61,11 +58,11 @@ Attributes = dict[str, str]
 class OtlpSink:
     """Counts and observes; a thread of the OpenTelemetry SDK exports."""
 
-    def __init__(self, settings: "Settings") -> None:
+    def __init__(self, settings: Settings) -> None:
         _provide_meters(settings.name)
 
     @staticmethod
-    def problem(settings: "Settings") -> str | None:
+    def problem(settings: Settings) -> str | None:
         if (protocol := _protocol(os.environ)) in _PROTOCOLS:
             return None
         name = _METRICS_PROTOCOL if os.environ.get(_METRICS_PROTOCOL) else _PROTOCOL
@@ -158,8 +155,6 @@ def _protocol(environ: Mapping[str, str]) -> str:
 
 def _resource(agent_name: str) -> Resource:
     """Who exports: what the `OTEL_…` variables say before what we know; an instance is a process."""
-    from ..settings import PROJECT
-
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
     detected = Resource.create()
     ours = {"service.version": project["version"]}

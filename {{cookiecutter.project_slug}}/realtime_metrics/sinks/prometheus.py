@@ -5,28 +5,25 @@ Every job is a process of its own, so the values live in files that the server r
 
 import functools
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import Counter, Histogram
 
-from ..records import ConnectionRecord
-from . import AnyRecord
-from .figures import ORIGIN, Figure, expected, measurements, origin
+from ..records import AnyRecord, ConnectionRecord
+from ..settings import Settings
+from .monitoring import ORIGIN, Figure, expected, measurements, origin
 from .prometheus_files import in_job_process
-
-if TYPE_CHECKING:
-    from ..settings import Settings
 
 
 class PrometheusSink:
     """Counts and observes; nothing is kept per session."""
 
-    def __init__(self, settings: "Settings") -> None: ...
+    def __init__(self, settings: Settings) -> None: ...
 
     @staticmethod
-    def problem(settings: "Settings") -> str | None:
+    def problem(settings: Settings) -> str | None:
         """Whether the port can be had; a job's process does not ask, its server has the port by then."""
-        host, port = settings.server_host or "", settings.metrics_prometheus_port
+        host, port = settings.host or "127.0.0.1", settings.metrics_prometheus_port
         if in_job_process():
             return None
         try:

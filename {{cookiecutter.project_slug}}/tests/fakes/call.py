@@ -4,15 +4,18 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Self
 
 from livekit.agents import AgentSession
 
 from agent import MetricsAgent
-from realtime_metrics.pipeline import Pipeline
+from realtime_metrics.provider import Provider
 from realtime_metrics.recorder import Recorder
-from realtime_metrics.records import ConnectionRecord, ResponseRecord, SessionRecord
+from realtime_metrics.records import AnyRecord, ConnectionRecord, ResponseRecord, SessionRecord, UnansweredRecord
 from realtime_metrics.settings import Settings
-from realtime_metrics.sinks import AnyRecord, Sink
+from realtime_metrics.sinks import Sink
+from realtime_metrics.startup import PROVIDER
+from realtime_metrics.writer import Writer
 from tests.fakes.ears import Ears
 from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Reply
 from tests.fakes.speaker import Speaker
@@ -32,6 +35,10 @@ class KeptRecords:
     @property
     def connections(self) -> list[ConnectionRecord]:
         return [record for record in self.records if isinstance(record, ConnectionRecord)]
+
+    @property
+    def unanswered(self) -> list[UnansweredRecord]:
+        return [record for record in self.records if isinstance(record, UnansweredRecord)]
 
     @property
     def session(self) -> SessionRecord:
@@ -56,6 +63,7 @@ class FakeCall:
         sinks: beside the one that keeps the records.
         speaker: where the audio goes.
         audio: whether the session has an audio output.
+        provider: whose realtime model it is.
     """
 
     def __init__(
@@ -67,23 +75,26 @@ class FakeCall:
         speaker: Speaker | None = None,
         audio: bool = True,
         model: FakeRealtimeModel | None = None,
+        provider: Provider = PROVIDER,
     ) -> None:
         self.ears = Ears()
         self.kept = KeptRecords()
         self._replies = replies
         self._make_agent = agent
         self._sinks = sinks or {}
-        self._settings = settings or Settings(metrics_latency_budget_s=None)
+        self._settings = settings or Settings()
         self._speaker = (speaker or Speaker()) if audio else None
         self._model = model or FakeRealtimeModel()
+        self._provider = provider
 
-    async def __aenter__(self) -> "FakeCall":
+    async def __aenter__(self) -> Self:
         self._model.replies.extend(self._replies)
-        pipeline = Pipeline({"kept": self.kept, **self._sinks})
-        self.recorder = Recorder(pipeline, self._settings, session_id="AJ_1", room="kitchen")
+        writer = Writer({"kept": self.kept, **self._sinks})
         self.session: AgentSession[None] = AgentSession(llm=self._model, vad=self.ears)
         self.session.output.audio = self._speaker
-        self.recorder.watch_session(self.session)
+        self.recorder = Recorder(
+            self.session, self._settings, writer, self._provider, session_id="AJ_1", room="kitchen"
+        )
         await self.session.start(agent=self._make_agent(self.recorder))
         return self
 
@@ -104,6 +115,10 @@ class FakeCall:
     @property
     def connections(self) -> list[ConnectionRecord]:
         return self.kept.connections
+
+    @property
+    def unanswered(self) -> list[UnansweredRecord]:
+        return self.kept.unanswered
 
     async def user_speaks(self, speech_s: float = 0.0, silence_s: float = 0.0) -> None:
         """The user has just said something; the VAD notices its end after so much silence."""

@@ -5,6 +5,7 @@ generation that nobody asked for begins with `input_speech_started`, every gener
 """
 
 import asyncio
+import json
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ from livekit.agents.metrics import RealtimeModelMetrics
 
 SAMPLE_RATE = 24_000
 FRAME_S = 0.02
+LEVEL = 3000
+"""Of what is said, of 32767: it can be heard."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Reply:
     Attributes:
         latency_s: from the reason to reply until the generation is created.
         audio_after_s: from then until the first audio frame.
-        calls: names of the tools that are called.
+        calls: the tools that are called: their names, or their names and arguments.
         usage: the usage messages, sent at the end of the generation.
     """
 
@@ -59,7 +62,7 @@ class Reply:
     audio_s: float = 0.1
     latency_s: float = 0.0
     audio_after_s: float = 0.0
-    calls: tuple[str, ...] = ()
+    calls: tuple[str | tuple[str, dict[str, Any]], ...] = ()
     usage: tuple[Usage, ...] = (Usage(),)
 
 
@@ -138,13 +141,13 @@ class FakeRealtimeSession(llm.RealtimeSession[Any]):
     """One connection of the model.
 
     Attributes:
-        requests: how often a reply was requested.
+        requests: what each reply was requested with: its instructions, or an empty text.
         interruptions: how often the framework told the model to stop.
     """
 
     def __init__(self, model: FakeRealtimeModel) -> None:
         super().__init__(model)
-        self.requests = 0
+        self.requests: list[str] = []
         self.interruptions = 0
         self._model = model
         self._pending: asyncio.Future[llm.GenerationCreatedEvent] | None = None
@@ -176,12 +179,19 @@ class FakeRealtimeSession(llm.RealtimeSession[Any]):
         generation = self.begin()
         await asyncio.sleep(reply.audio_after_s)
         generation.say(reply.text, reply.audio_s)
-        for name in reply.calls:
-            generation.call(name)
+        for call in reply.calls:
+            name, arguments = (call, {}) if isinstance(call, str) else call
+            generation.call(name, json.dumps(arguments))
         generation.end()
         for usage in reply.usage:
             generation.report(usage)
         return generation
+
+    def interrupt_generation(self, generation: "FakeGeneration") -> None:
+        """The provider heard the user, and cuts a generation short."""
+        self.emit("input_speech_started", llm.InputSpeechStartedEvent())
+        generation.end()
+        generation.report()
 
     def fail(self, error: Exception, *, recoverable: bool = False) -> None:
         """The connection fails."""
@@ -194,8 +204,10 @@ class FakeRealtimeSession(llm.RealtimeSession[Any]):
 
     # -- the framework's interface
 
-    def generate_reply(self, **_: Any) -> asyncio.Future[llm.GenerationCreatedEvent]:
-        self.requests += 1
+    def generate_reply(
+        self, *, instructions: NotGivenOr[str] = NOT_GIVEN, **_: Any
+    ) -> asyncio.Future[llm.GenerationCreatedEvent]:
+        self.requests.append(instructions or "")
         self._pending = asyncio.get_running_loop().create_future()
         self._play_next()
         return self._pending
@@ -289,13 +301,15 @@ class FakeGeneration:
             response_id=response_id,
         )
 
-    def say(self, text: str, audio_s: float) -> None:
-        """A piece of the answer; neither text nor audio needs to be there."""
+    def say(self, text: str, audio_s: float, *, silence_s: float = 0.0) -> None:
+        """A piece of the answer, after some silence; neither text nor audio needs to be there."""
         if text:
             self._text.send_nowait(text)
         samples = int(SAMPLE_RATE * FRAME_S)
-        for _ in range(round(audio_s / FRAME_S)):
-            self._audio.send_nowait(rtc.AudioFrame(bytes(2 * samples), SAMPLE_RATE, 1, samples))
+        for number in range(round((silence_s + audio_s) / FRAME_S)):
+            level = 0 if number * FRAME_S < silence_s else LEVEL
+            data = level.to_bytes(2, "little") * samples
+            self._audio.send_nowait(rtc.AudioFrame(data, SAMPLE_RATE, 1, samples))
 
     def call(self, name: str, arguments: str = "{}") -> None:
         """A tool is called."""

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from livekit.agents import (
     AgentSession,
-    AgentStateChangedEvent,
     CloseEvent,
     CloseReason,
     SpeechCreatedEvent,
@@ -17,10 +16,13 @@ from livekit.agents.voice import SpeechHandle
 from livekit.agents.voice.events import AgentState
 from livekit.agents.voice.speech_handle import InputDetails
 
-from realtime_metrics.pipeline import Pipeline
+from realtime_metrics.ears import Playback
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
+from realtime_metrics.startup import PROVIDER
+from realtime_metrics.waits import monotonic
+from realtime_metrics.writer import Writer
 from tests.fakes.call import KeptRecords
 from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Usage, metrics
 from tests.fakes.speaker import Speaker
@@ -44,18 +46,18 @@ class StagedSession(AgentSession[None]):
 class Stage:
     """A session's events, one by one. Must be made while an event loop runs."""
 
-    def __init__(self, settings: Settings | None = None, pipeline: Pipeline | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, writer: Writer | None = None) -> None:
         model = FakeRealtimeModel()
         self.session = StagedSession(llm=model, vad=None)
         self.session.output.audio = Speaker()
         self.model: FakeRealtimeSession = model.session()
         self._handles: dict[str, SpeechHandle] = {}
+        self._playbacks: dict[SpeechHandle, Playback] = {}
         self.kept = KeptRecords()
-        self._pipeline = pipeline or Pipeline({"kept": self.kept})
+        self._writer = writer or Writer({"kept": self.kept})
         self.recorder = Recorder(
-            self._pipeline, settings or Settings(metrics_latency_budget_s=None), session_id="AJ_1", room="kitchen"
+            self.session, settings or Settings(), self._writer, PROVIDER, session_id="AJ_1", room="kitchen"
         )
-        self.recorder.watch_session(self.session)
         self.recorder.watch_model(self.model)
         self.model.on("metrics_collected", self.recorder.add)
 
@@ -90,19 +92,24 @@ class Stage:
         """The model has generated everything."""
         self.model.emit("input_speech_stopped", llm.InputSpeechStoppedEvent(user_transcription_enabled=False))
 
-    def speak(self, handle: SpeechHandle, at: float) -> None:
-        """A speech's audio begins to play."""
+    def speak(self, handle: SpeechHandle, at: float, *, seconds: float = 1.0) -> None:
+        """A speech's audio begins to play, with a sound."""
         self.session.speech, self.session.state = handle, "speaking"
-        self.session.emit(
-            "agent_state_changed",
-            AgentStateChangedEvent(old_state="listening", new_state="speaking", created_at=at),
-        )
+        playback = Playback(captured_at=monotonic(at), started_at=monotonic(at), silence_s=0.0, audio_s=seconds)
+        self._playbacks[handle] = playback
+        self.recorder._on_playback_began(playback)
+        self.recorder._on_agent_heard(playback)
 
-    def message(self, request_id: str, audio_at: float | None = None, *, interrupted: bool = False) -> None:
-        """What was said goes into the conversation, with the framework's marks of its audio."""
+    def end_playback(self, handle: SpeechHandle, *, interrupted: bool = False) -> None:
+        """What a speech plays is over, or cut off."""
+        playback = self._playbacks.pop(handle, None)
+        if playback is not None:
+            playback.heard_s, playback.interrupted, playback.ended_at = playback.audio_s, interrupted, time.monotonic()
+            self.recorder._on_playback_ended(playback)
+
+    def message(self, request_id: str, *, interrupted: bool = False) -> None:
+        """What was said goes into the conversation, once it was played."""
         item = llm.ChatMessage(role="assistant", content=["Hello."], id=request_id, interrupted=interrupted)
-        if audio_at is not None:
-            item.metrics = {"started_speaking_at": audio_at, "playback_latency": 0.0}
         self._handles[request_id]._item_added([item])
 
     def usage(self, request_id: str, usage: Usage | None = None, *, ttft: float = -1.0, duration: float = 1.0) -> None:
@@ -114,11 +121,12 @@ class Stage:
 
     def end_speech(self, handle: SpeechHandle, error: Exception | None = None) -> None:
         """A speech is played, cut short, or has failed."""
+        self.end_playback(handle)
         self.session.state = "listening"
         handle._mark_done(error=error)
 
     async def end(self, reason: CloseReason = CloseReason.USER_INITIATED) -> SessionRecord:
         """The session closes; the record that closes it."""
         self.session.emit("close", CloseEvent(error=None, reason=reason))
-        await self._pipeline.drained()
+        await self._writer.drained()
         return self.kept.session

@@ -1,0 +1,282 @@
+"""When could whom be heard: by the level of the audio itself, in both directions. No audio is kept.
+
+`Ears` puts itself first into the session's public audio input and output and lets every frame pass, as it is and at
+once (about 15 µs a frame). A voice detection's mark of the end of speech lies about 0.1 s after the last sound, as it
+smooths its probability (measured with Silero): the level tells better when that was, unless there is steady noise.
+"""
+
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from livekit import rtc
+from livekit.agents import AgentSession
+from livekit.agents.voice import io
+
+from .log import OwnFailures
+from .waits import SpeechEnd, monotonic
+
+BLOCK_S = 0.01
+"""The level is looked at in pieces of this length."""
+SOUND = (0.005 * 32768) ** 2
+"""Mean square above which a block can be heard: -46 dB of full scale."""
+ABOVE_NOISE = 10 ** (8 / 10)
+"""By this factor (8 dB) a sound is louder than the noise around it."""
+LOUDEST_NOISE = (0.05 * 32768) ** 2
+"""Steady noise above -26 dB of full scale hides the end of a voice."""
+NOISE_MEMORY_S = 2.0
+"""The noise is the quietest of the last 2 to 4 s."""
+SMOOTHED = 0.3
+"""Weight of a new block in the level that the noise is taken from."""
+PAUSE_S = 0.25
+"""A shorter silence is inside a sound."""
+EARLIER_S = 0.6
+LATER_S = 0.1
+"""The end of a sound is looked for this long before and after the voice detection's mark."""
+
+
+@dataclass(slots=True)
+class Sound:
+    """A stretch in which something could be heard; `time.monotonic()`."""
+
+    began_at: float
+    ended_at: float
+
+
+class SoundFinder:
+    """Finds sounds in the frames of one direction."""
+
+    def __init__(self) -> None:
+        self.sounds: deque[Sound] = deque(maxlen=64)
+        self._heard_until = 0.0
+        self._level = 0.0
+        self._noise = 0.0
+        self._quietest = [np.inf, np.inf]
+        self._noise_seen_s = 0.0
+
+    def hear(self, frame: rtc.AudioFrame, arrived_at: float) -> None:
+        """Takes the next frame, whose last sample was said just before it arrived."""
+        # a late loop hands over several at once: their samples follow each other all the same
+        expected = self._heard_until + frame.duration
+        if arrived_at <= expected or arrived_at - expected > 0.2:
+            ended_at = arrived_at
+        else:
+            ended_at = expected + 0.01 * (arrived_at - expected)  # clocks drift apart
+        began_at, self._heard_until = ended_at - frame.duration, ended_at
+        for number, level in enumerate(_levels(frame)):
+            if self._is_sound(level):
+                self._add(began_at + number * BLOCK_S, min(began_at + (number + 1) * BLOCK_S, ended_at))
+
+    @property
+    def hides_ends(self) -> bool:
+        """Whether there is steady noise in which the end of a voice cannot be heard."""
+        return self._noise > LOUDEST_NOISE
+
+    def _is_sound(self, level: float) -> bool:
+        self._level += SMOOTHED * (level - self._level)
+        self._quietest[1] = min(self._quietest[1], self._level)
+        self._noise_seen_s += BLOCK_S
+        if self._noise_seen_s >= NOISE_MEMORY_S:
+            self._noise_seen_s = 0.0
+            self._quietest = [self._quietest[1], self._level]
+        self._noise = min(self._quietest)
+        return level > max(SOUND, self._noise * ABOVE_NOISE)
+
+    def _add(self, began_at: float, ended_at: float) -> None:
+        if self.sounds and began_at - self.sounds[-1].ended_at < PAUSE_S:
+            self.sounds[-1].ended_at = ended_at
+        else:
+            self.sounds.append(Sound(began_at, ended_at))
+
+
+def _levels(frame: rtc.AudioFrame) -> list[float]:
+    """The mean square of each block of the frame."""
+    samples = np.frombuffer(frame.data, np.int16)
+    block = max(1, round(frame.sample_rate * BLOCK_S)) * frame.num_channels
+    squares = samples.astype(np.float32) ** 2
+    levels: list[float] = np.add.reduceat(squares, np.arange(0, len(squares), block)).tolist() if len(squares) else []
+    sizes = [block] * (len(levels) - 1) + [len(squares) - block * (len(levels) - 1)]
+    return [level / size for level, size in zip(levels, sizes, strict=True)]
+
+
+@dataclass(slots=True)
+class Playback:
+    """One stretch of audio that goes to the output, and what becomes of it; `time.monotonic()`."""
+
+    captured_at: float
+    """When its first frame went to the output."""
+    started_at: float | None = None
+    """When it began to play."""
+    silence_s: float | None = None
+    """How much silence comes before its first sound; `None` while there was only silence."""
+    audio_s: float = 0.0
+    heard_s: float | None = None
+    """How much of it was played; `None` while it plays."""
+    ended_at: float | None = None
+    interrupted: bool = False
+
+    @property
+    def first_sound_at(self) -> float | None:
+        if self.started_at is None or self.silence_s is None:
+            return None
+        if self.heard_s is not None and self.heard_s <= self.silence_s:
+            return None  # it was cut off before
+        return self.started_at + self.silence_s
+
+
+class HearingInput(io.AudioInput):
+    """Passes on the user's audio, and listens."""
+
+    def __init__(self, source: io.AudioInput, finder: SoundFinder, failures: OwnFailures) -> None:
+        super().__init__(label="RealtimeMetrics", source=source)
+        self._source = source
+        self._finder = finder
+        self._failures = failures
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        frame = await self._source.__anext__()
+        try:
+            self._finder.hear(frame, time.monotonic())
+        except Exception:
+            self._failures.log("hearing the user")
+        return frame
+
+
+class HearingOutput(io.AudioOutput):
+    """Passes on the agent's audio, and listens.
+
+    Args:
+        next_in_chain: where the audio goes.
+        on_began: called when the first frame of a playback comes.
+        on_heard: called when it is known when its first sound plays.
+        on_ended: called when it was played, or cut off.
+        failures: where our own failures are logged.
+    """
+
+    def __init__(
+        self,
+        next_in_chain: io.AudioOutput,
+        on_began: Callable[[Playback], None],
+        on_heard: Callable[[Playback], None],
+        on_ended: Callable[[Playback], None],
+        failures: OwnFailures,
+    ) -> None:
+        capabilities = io.AudioOutputCapabilities(pause=True)
+        super().__init__(label="RealtimeMetrics", next_in_chain=next_in_chain, capabilities=capabilities)
+        self._on_began, self._on_heard, self._on_ended = on_began, on_heard, on_ended
+        self._failures = failures
+        self._playback: Playback | None = None
+        self._heard = False
+
+    @property
+    def sample_rate(self) -> int | None:
+        return self._next_in_chain.sample_rate if self._next_in_chain else None
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        await super().capture_frame(frame)
+        try:
+            self._hear(frame)
+        except Exception:
+            self._failures.log("hearing the agent")
+        if self._next_in_chain is not None:
+            await self._next_in_chain.capture_frame(frame)
+
+    def flush(self) -> None:
+        super().flush()
+        if self._next_in_chain is not None:
+            self._next_in_chain.flush()
+
+    def clear_buffer(self) -> None:
+        if self._next_in_chain is not None:
+            self._next_in_chain.clear_buffer()
+
+    def on_playback_started(self, *, created_at: float) -> None:
+        super().on_playback_started(created_at=created_at)
+        if self._playback is not None and self._playback.started_at is None:
+            self._playback.started_at = monotonic(created_at)
+            self._tell_heard()
+
+    def on_playback_finished(
+        self, *, playback_position: float, interrupted: bool, synchronized_transcript: str | None = None
+    ) -> None:
+        playback, self._playback = self._playback, None
+        if playback is not None:
+            playback.heard_s, playback.interrupted = playback_position, interrupted
+            playback.ended_at = time.monotonic()
+            self._tell(self._on_ended, playback)
+        super().on_playback_finished(
+            playback_position=playback_position,
+            interrupted=interrupted,
+            synchronized_transcript=synchronized_transcript,
+        )
+
+    def _hear(self, frame: rtc.AudioFrame) -> None:
+        playback = self._playback
+        if playback is None:
+            playback = self._playback = Playback(captured_at=time.monotonic())
+            self._heard = False
+            self._tell(self._on_began, playback)
+        if playback.silence_s is None:
+            levels = _levels(frame)
+            first = next((number for number, level in enumerate(levels) if level > SOUND), None)
+            if first is not None:
+                playback.silence_s = playback.audio_s + first * BLOCK_S
+                self._tell_heard()
+        playback.audio_s += frame.duration
+
+    def _tell_heard(self) -> None:
+        if self._playback is not None and self._playback.first_sound_at is not None and not self._heard:
+            self._heard = True
+            self._tell(self._on_heard, self._playback)
+
+    def _tell(self, listener: Callable[[Playback], None], playback: Playback) -> None:
+        try:
+            listener(playback)
+        except Exception:
+            self._failures.log("hearing the agent")
+
+
+class Ears:
+    """Both directions of one session. `attach` may be called again and again: the framework can change the chain."""
+
+    def __init__(
+        self,
+        on_began: Callable[[Playback], None],
+        on_heard: Callable[[Playback], None],
+        on_ended: Callable[[Playback], None],
+        failures: OwnFailures,
+    ) -> None:
+        self.user = SoundFinder()
+        self._listeners = on_began, on_heard, on_ended
+        self._failures = failures
+
+    def attach(self, session: AgentSession[Any]) -> None:
+        """Puts the ears first into the session's audio, where there is some and they are not yet."""
+        source, output = session.input.audio, session.output.audio
+        if source is not None and not isinstance(source, HearingInput):
+            session.input.audio = HearingInput(source, self.user, self._failures)
+        if output is not None and not isinstance(output, HearingOutput):
+            session.output.audio = HearingOutput(output, *self._listeners, self._failures)
+
+    def user_began(self, marked_at: float) -> float:
+        """When the user's first sound was, by the voice detection's mark of it and the level."""
+        sound = self._sound_at(marked_at + LATER_S)
+        near = sound is not None and sound.ended_at >= marked_at - LATER_S and marked_at - sound.began_at < EARLIER_S
+        return sound.began_at if sound is not None and near else marked_at
+
+    def user_ended(self, marked_at: float) -> SpeechEnd:
+        """When the user's last sound was, by the voice detection's mark of it and the level."""
+        sound = self._sound_at(marked_at)
+        if sound is None or self.user.hides_ends or not -EARLIER_S <= sound.ended_at - marked_at <= LATER_S:
+            return SpeechEnd(marked_at, "voice_detection")
+        return SpeechEnd(sound.ended_at, "audio")
+
+    def _sound_at(self, at: float) -> Sound | None:
+        """The last sound that began by then."""
+        sounds = list(self.user.sounds)
+        number = bisect_right(sounds, at, key=lambda sound: sound.began_at)
+        return sounds[number - 1] if number else None

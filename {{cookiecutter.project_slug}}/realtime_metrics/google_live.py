@@ -1,0 +1,253 @@
+"""All that is Gemini's: raw usage, the end of a generation, resumption, words for failures, prices, voices, key.
+
+The Google plugin knows more than it tells: its `_handle_usage_metadata` turns Gemini's `UsageMetadata` into the
+framework's metrics and drops thoughts, tool-use prompt tokens, cached content without details, VIDEO and DOCUMENT, and
+all usage before the first generation (read in livekit-plugins-google 1.8.9). `emit` is synchronous, so the raw message
+can be kept for whoever hears the metrics while that method runs. Only this file uses private names of the plugin; with
+a plugin that lacks them the agent runs on with the public figures, and the log says so. A contract test fails when the
+plugin changes.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, get_args
+
+import pydantic
+from google.genai.errors import APIError
+from google.genai.types import LiveServerContent, UsageMetadata
+from livekit.agents.llm import RealtimeSession
+from livekit.agents.metrics import RealtimeModelMetrics
+from livekit.plugins.google.realtime import Voice
+
+from .errors import STATUS_PAGE, Failure, close_code, closed, http_status, passed_through
+from .log import logger
+from .provider import Listener, Provider, ProviderSession
+from .usage import MODALITIES, TOKEN_FIELDS, MalformedUsageError, Tokens, UsageMessage, checked, counts_of, from_metrics
+
+_GROUPS = {
+    "input": ("prompt_token_count", "prompt_tokens_details"),
+    "input_cached": ("cached_content_token_count", "cache_tokens_details"),
+    "output": ("response_token_count", "response_tokens_details"),
+    "tool_use": ("tool_use_prompt_token_count", "tool_use_prompt_tokens_details"),
+}
+"""Group of our counts -> Gemini's total and its details."""
+
+_KEY = "Set a valid GOOGLE_API_KEY in .env.local (aistudio.google.com makes one)."
+_WORDS = (
+    (
+        re.compile(r"reported as leaked", re.IGNORECASE),
+        Failure("api_key_leaked", "refused the API key, which was reported as leaked", f"Revoke it. {_KEY}"),
+    ),
+    (
+        re.compile(r"api.?key|unauthenticated|permission.denied", re.IGNORECASE),
+        Failure("api_key_refused", "refused the API key", _KEY),
+    ),
+    (
+        re.compile(r"exceeded your current quota|resource.?exhausted|too many requests", re.IGNORECASE),
+        Failure("rate_limited", "refused more requests, the quota is used up", "Wait, or raise the key's quota."),
+    ),
+    (
+        re.compile(r"models/\S+ is not found", re.IGNORECASE),
+        Failure(
+            "model_not_found",
+            "does not have the model",
+            "Set AGENT_MODEL (`model` in agent.toml) to a live model that this key may use.",
+        ),
+    ),
+    (
+        re.compile(r"BidiGenerateContent session not found", re.IGNORECASE),
+        Failure(
+            "session_expired",
+            "no longer knows the conversation that was to be resumed",
+            "A new call begins a new conversation; handles hold for about two hours.",
+        ),
+    ),
+    (
+        re.compile(r"after receiving a GoAway signal|Deadline expired before operation could complete", re.IGNORECASE),
+        Failure("connection_expired", "ended the connection as announced", "Nothing: the agent connects anew."),
+    ),
+    (
+        re.compile(r"not implemented, or supported, or enabled", re.IGNORECASE),
+        Failure(
+            "not_supported",
+            "says that the operation is not supported",
+            "It comes at random: try again. If it goes on, look at the model and the settings.",
+        ),
+    ),
+)
+"""What the close reasons that were seen on the real service mean."""
+
+
+class GoogleLive(Provider):
+    """Gemini Live, on the Gemini API or Vertex AI; both bill by Google's price list."""
+
+    title = "Gemini Live"
+    price_list = "google"
+    voices = get_args(Voice)
+
+    def missing_key(self, environ: Mapping[str, str]) -> str | None:
+        vertex = environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").strip().lower() in ("1", "true")
+        if vertex or environ.get("GOOGLE_API_KEY", "").strip():
+            return None
+        return "GOOGLE_API_KEY is not set: put it into .env.local (aistudio.google.com makes one)"
+
+    def failure(self, error: BaseException, text: str) -> Failure | None:
+        if _is_malformed(error):  # its text could be what somebody said
+            return Failure(
+                "malformed_message",
+                "Gemini Live sent something that is no message of its protocol",
+                "If it goes on, look for a newer google-genai, or for a proxy that answers in its place.",
+            )
+        code = error.code if isinstance(error, APIError) else close_code(error)
+        if code is None:
+            code = http_status(error)
+        if code is None:
+            return None
+        text = re.sub(r"^\d{3,4} \w+\. ?", "", text) or "no reason given"  # google-genai puts `1008 None. ` before it
+        for pattern, meaning in _WORDS:
+            if pattern.search(text):
+                return replace(meaning, happened=f"Gemini Live {meaning.happened}: {text}")
+        if code in (401, 403):
+            return Failure("api_key_refused", f"Gemini Live refused the API key: {text}", _KEY)
+        if code == 429:
+            return Failure(
+                "rate_limited", f"Gemini Live refused more requests: {text}", "Wait, or raise the key's quota."
+            )
+        if code == 1008:
+            return Failure("policy_violation", f"Gemini Live closed the connection (1008): {text}", STATUS_PAGE)
+        if code == 1007:
+            return Failure(
+                "invalid_argument",
+                f"Gemini Live closed the connection, invalid argument (1007): {text}",
+                "The context is exhausted (see AGENT_CONTEXT_COMPRESSION) or this model does not support a setting.",
+            )
+        if isinstance(error, APIError) and code >= 1000:
+            return closed(self.title, code, text)
+        return None
+
+    def watch(self, session: RealtimeSession[Any], listener: Listener) -> ProviderSession:
+        return GoogleLiveSession(session, listener)
+
+
+class GoogleLiveSession(ProviderSession):
+    """Listens in on one realtime session of the Google plugin."""
+
+    tells_ends = True
+
+    def __init__(self, session: RealtimeSession[Any], listener: Listener) -> None:
+        self._session: Any = session
+        self._listener = listener
+        self._raw: UsageMetadata | None = None
+        self._finish_reason: str | None = None
+        self._turn_is_explained = False
+        """Whether the turn made a response, or was interrupted before: else its end is the end of nothing."""
+        self._turn_has_just_ended = False
+        # The plugin emits the first when a generation ends, and the second when one begins by itself or is interrupted.
+        session.on("input_speech_stopped", self._on_generation_ended)
+        session.on("input_speech_started", self._on_turn_explained)
+        session.on("generation_created", self._on_turn_explained)
+        if type(session).__module__.startswith("livekit.plugins.google"):
+            self._wrap("_handle_usage_metadata", self._around_usage)
+            self._wrap("_handle_server_content", self._around_content)
+            if self._wrap("_handle_go_away", self._around_go_away):
+                self.go_aways = 0
+
+    def usage(self, metrics: RealtimeModelMetrics) -> UsageMessage:
+        raw, self._raw = self._raw, None
+        return from_metrics(metrics) if raw is None else self._message(raw)
+
+    @property
+    def can_resume(self) -> bool | None:
+        try:
+            return self._session.session_resumption_handle is not None
+        except AttributeError:
+            return None
+
+    @property
+    def context_compression(self) -> bool | None:
+        try:
+            return bool(self._session._opts.context_window_compression)
+        except AttributeError:
+            return None
+
+    @property
+    def _generates(self) -> bool:
+        generation = getattr(self._session, "_current_generation", None)
+        return generation is not None and not generation._done
+
+    def _message(self, raw: UsageMetadata) -> UsageMessage:
+        message = from_raw(raw)
+        # what comes between two turns, and counts a prompt only, is of the next one (seen of 3.1, spring 2026)
+        early = message.of_prompt_only and not self._generates and not self._turn_has_just_ended
+        return replace(message, of_next_response=early)
+
+    def _wrap(self, name: str, around: Callable[[Callable[[Any], None], Any], None]) -> bool:
+        handler = getattr(self._session, name, None)
+        if not callable(handler):
+            logger.warning("this version of livekit-plugins-google has no %s: reporting its public figures only", name)
+            return False
+        setattr(self._session, name, lambda message: around(handler, message))
+        return True
+
+    def _around_usage(self, handle: Callable[[Any], None], raw: UsageMetadata) -> None:
+        self._raw = raw
+        handle(raw)
+        if self._raw is not None:  # the plugin has no generation for it, and emitted nothing
+            self._raw = None
+            try:
+                self._listener.usage_came_alone(self._message(raw))
+            except MalformedUsageError:
+                self._listener.usage_was_malformed()
+
+    def _around_content(self, handle: Callable[[Any], None], content: LiveServerContent) -> None:
+        self._turn_has_just_ended = bool(content.turn_complete)
+        reason = content.turn_complete_reason
+        self._finish_reason = None if reason is None else str(reason.value)
+        if content.generation_complete and self._generates:
+            self._listener.generation_completed(time.monotonic())
+        handle(content)
+        if content.turn_complete:
+            if not self._turn_is_explained:
+                self._listener.turn_was_empty(self._finish_reason)
+            self._turn_is_explained = False
+
+    def _around_go_away(self, handle: Callable[[Any], None], message: Any) -> None:
+        self.go_aways = (self.go_aways or 0) + 1
+        handle(message)
+
+    def _on_turn_explained(self, _: object) -> None:
+        self._turn_is_explained = True
+
+    def _on_generation_ended(self, _: object) -> None:
+        self._listener.generation_ended(time.monotonic(), self._finish_reason)
+
+
+def from_raw(usage: UsageMetadata) -> UsageMessage:
+    """Counts of a google-genai `UsageMetadata`, all of them; absent is 0, as in its JSON (proto3).
+
+    Raises:
+        MalformedUsageError: a count is below 0, or above 2^53.
+    """
+    tokens: Tokens = dict.fromkeys(TOKEN_FIELDS, 0)
+    for group, (total_name, details_name) in _GROUPS.items():
+        modalities: dict[str, int] = {}
+        for detail in getattr(usage, details_name) or ():
+            modality = str(getattr(detail.modality, "value", detail.modality)).lower()
+            if modality in MODALITIES:
+                modalities[modality] = modalities.get(modality, 0) + checked(details_name, detail.token_count)
+        total = getattr(usage, total_name)
+        if group == "input_cached" and not total:  # cached content can come with details only
+            total = sum(modalities.values())
+        tokens |= counts_of(group, total, modalities)
+    tokens["thoughts_tokens"] = checked("thoughts_token_count", usage.thoughts_token_count)
+    tokens["total_tokens"] = checked("total_token_count", usage.total_token_count)
+    return UsageMessage(tokens)
+
+
+def _is_malformed(error: BaseException) -> bool:
+    """Whether google-genai could not read a message: what is no JSON, or of no type that it knows."""
+    if str(error).startswith("Failed to parse response"):
+        return True
+    return isinstance(error, pydantic.ValidationError | TypeError) and passed_through(error, "google.genai")

@@ -1,0 +1,135 @@
+"""Sums over a session's records, and the bill: all usage that reached the process, also what no response holds."""
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from .prices import Cost
+from .usage import OUTPUT_UNCOUNTED, PUBLIC_ONLY, WITH_ANSWER, Tokens, added
+from .waits import Wait, percentile
+
+if TYPE_CHECKING:
+    from .records import ResponseRecord
+
+
+@dataclass(slots=True)
+class Sums:
+    """What is counted while the session goes on; part of its record."""
+
+    responses: int = 0
+    interrupted: int = 0
+    """Responses that were cut short."""
+    silent: int = 0
+    """Responses with text but no audio."""
+    without_usage: int = 0
+    """Responses that no usage arrived for: their tokens and cost are missing from the sums."""
+    talk_overs: int = 0
+    """How often the caller interrupted and both could be heard."""
+    connections: int = 0
+    reconnects: int = 0
+    resumptions: int | None = 0
+    """How often a conversation was resumed on a new connection; unknown where the plugin does not tell."""
+    errors: dict[str, int] = field(default_factory=dict)
+    """Kind -> count, see `errors`."""
+    greeting_s: float | None = None
+    """The wait for the first response; `None` where the program did not ask for it."""
+    price_date: str | None = None
+    """The day whose prices were taken; `None` where there was nothing to price."""
+
+    def connected(self, *, reconnect: bool, resumed: bool | None) -> None:
+        self.connections += 1
+        self.reconnects += reconnect
+        self.resumptions = None if resumed is None or self.resumptions is None else self.resumptions + resumed
+
+    def responded(self, record: "ResponseRecord", *, text_only: bool) -> None:
+        self.responses += 1
+        self.interrupted += record.interrupted
+        self.silent += text_only
+        self.talk_overs += record.talk_over_s is not None
+        # a tool call's usage comes with the answer
+        self.without_usage += record.usage_messages == 0 and record.usage_reason != WITH_ANSWER
+        if record.turn == 1 and record.wait.time_to_first_audio_from == "reply_requested":
+            self.greeting_s = record.wait.time_to_first_audio_s
+
+    def error(self, kind: str) -> int:
+        """Counts a failure; how many of its kind there were."""
+        self.errors[kind] = count = self.errors.get(kind, 0) + 1
+        return count
+
+
+class Waits:
+    """The waits for answers to the user."""
+
+    def __init__(self) -> None:
+        self.over_budget = 0
+        self._seconds = array("d")  # a long session has many: 8 bytes each
+
+    def add(self, wait: Wait, budget_s: float | None) -> bool | None:
+        """Whether it is over the budget; unknown without a budget or a wait."""
+        wait_s = wait.time_to_first_audio_s
+        if wait_s is not None and wait.time_to_first_audio_from == "user_speech_end":
+            self._seconds.append(wait_s)
+        if wait_s is None or budget_s is None:
+            return None
+        self.over_budget += wait_s > budget_s
+        return wait_s > budget_s
+
+    def percentiles_s(self) -> tuple[float | None, float | None, float | None]:
+        """p50, p95 and the longest."""
+        ordered = sorted(self._seconds)
+        return percentile(ordered, 0.50), percentile(ordered, 0.95), percentile(ordered, 1.0)
+
+
+class Bill:
+    """All usage that reached the process, and what it costs."""
+
+    def __init__(self) -> None:
+        self.tokens: Tokens | None = None
+        self.usd = Decimal(0)
+        """What is known of the cost."""
+        self.unpriced_reason: str | None = None
+        """Why some of it is not known, if some is not."""
+        self.unbooked_total_tokens = 0
+        self.unbooked_usd: Decimal | None = Decimal(0)
+        self._priced = 0
+        self._notes: Counter[str] = Counter()
+
+    def book(self, tokens: Tokens, cost: Cost) -> None:
+        """Usage of a response."""
+        self.tokens = tokens if self.tokens is None else added(self.tokens, tokens)
+        if cost.usd is None:
+            self.unpriced_reason = cost.reason
+            self._notes[f"leaves out a call of the model: {cost.reason}"] += 1
+        else:
+            self._priced += 1
+            self.usd += cost.usd
+        if cost.note is not None:
+            self._notes[cost.note] += 1
+
+    def book_alone(self, tokens: Tokens, cost: Cost) -> None:
+        """Usage that no response's record holds."""
+        self.book(tokens, cost)
+        self.unbooked_total_tokens += tokens["total_tokens"] or 0
+        self.unbooked_usd = None if cost.usd is None or self.unbooked_usd is None else self.unbooked_usd + cost.usd
+
+    def cost(self, usage_reason: str | None) -> tuple[float | None, str | None, str | None]:
+        """`cost_usd`, `cost_reason` and `cost_note` of the session."""
+        if self.tokens is not None and not self._priced:
+            return None, self.unpriced_reason, None
+        if self.tokens is None and usage_reason is not None:
+            return None, usage_reason, None
+        notes = (f"{note} ({count} times)" for note, count in self._notes.items())
+        return float(self.usd), None, "; ".join(notes) or None
+
+    def usage_reason(self, sums: Sums) -> str | None:
+        """Why counts of the session are missing; `None` where none are."""
+        reasons = []
+        if sums.without_usage:
+            reasons.append(f"{sums.without_usage} of {sums.responses} responses came without usage")
+        if uncounted := self._notes[OUTPUT_UNCOUNTED]:
+            reasons.append(f"in {uncounted} of {sums.responses} responses, {OUTPUT_UNCOUNTED}")
+        if self.tokens is not None and None in self.tokens.values():
+            reasons.append(PUBLIC_ONLY)
+        return "; ".join(reasons) or None

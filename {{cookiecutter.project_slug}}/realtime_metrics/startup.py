@@ -1,0 +1,102 @@
+"""Checks before a call: a wrong setting ends the program in words, one line a problem, before anybody waits."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from .google_live import GoogleLive
+from .log import clean
+from .prices import PriceFileError, prices_of
+from .provider import Provider
+from .settings import Settings, SettingsError, read_settings
+from .sinks import SINKS
+
+PROVIDER: Provider = GoogleLive()
+"""Who the realtime model's provider is: the one line that chooses."""
+
+_CONNECTED_COMMANDS = {"dev", "start"}
+_LIVEKIT_KEYS = {"LIVEKIT_URL": "--url", "LIVEKIT_API_KEY": "--api-key", "LIVEKIT_API_SECRET": "--api-secret"}
+
+
+def load_settings(environ: Mapping[str, str] | None = None, argv: Sequence[str] | None = None) -> Settings:
+    """The settings, checked; a wrong one ends the program, with one line a problem.
+
+    Args:
+        environ: the environment; `os.environ` unless given.
+        argv: the command line, for what only some commands need; `sys.argv` unless given.
+    """
+    try:
+        return checked_settings(os.environ if environ is None else environ, sys.argv if argv is None else argv)
+    except SettingsError as error:
+        sys.exit("\n".join(clean(problem, 500) for problem in error.problems))
+
+
+def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Settings:
+    """Like `load_settings`.
+
+    Raises:
+        SettingsError: with every problem that was found.
+    """
+    command = argv[1] if len(argv) > 1 else ""
+    around = _missing_keys(environ, argv, command) + _missing_port_audio(argv, command)
+    try:
+        settings = read_settings(environ, sinks=SINKS, voices=PROVIDER.voices)
+    except SettingsError as error:
+        raise SettingsError(error.problems + around) from None
+    if problems := _unusable(settings) + around:
+        raise SettingsError(problems)
+    return settings
+
+
+def server_options(settings: Settings) -> dict[str, Any]:
+    """What the `AgentServer` is to be made with, beyond its defaults."""
+    options: dict[str, Any] = {"host": settings.host, "port": settings.port}
+    if "prometheus" in settings.metrics_sinks:
+        # there are figures to show: to this machine only, unless a setting opens it
+        options["host"] = settings.host or "127.0.0.1"
+        from .sinks.prometheus_files import shared_directory
+
+        options["prometheus_port"] = settings.metrics_prometheus_port
+        options["prometheus_multiproc_dir"] = shared_directory()
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _unusable(settings: Settings) -> list[str]:
+    """What is well-formed but cannot work here."""
+    problems = [SINKS[name]().problem(settings) for name in settings.metrics_sinks]
+    if settings.metrics_prices_path is not None:
+        try:
+            prices_of(settings.metrics_prices_path)
+        except PriceFileError as error:
+            problems.append(f"METRICS_PRICES_PATH={str(settings.metrics_prices_path)!r}: {error}")
+    return [problem for problem in problems if problem]
+
+
+def _missing_keys(environ: Mapping[str, str], argv: Sequence[str], command: str) -> list[str]:
+    problems = []
+    if command in _CONNECTED_COMMANDS | {"console"} and (problem := PROVIDER.missing_key(environ)):
+        problems.append(problem)
+    if command not in _CONNECTED_COMMANDS:
+        return problems
+    for name, option in _LIVEKIT_KEYS.items():
+        if not environ.get(name, "").strip() and not any(word.split("=")[0] == option for word in argv):
+            problems.append(f"{name} is not set: put it into .env.local (`{command}` connects to a LiveKit server)")
+    url = environ.get("LIVEKIT_URL", "").strip()
+    if url and urlsplit(url).scheme not in ("ws", "wss", "http", "https"):
+        problems.append(f"LIVEKIT_URL={url!r} is no address: it begins with wss:// (or ws://, http://, https://)")
+    return problems
+
+
+def _missing_port_audio(argv: Sequence[str], command: str) -> list[str]:
+    if command != "console" or any(word.split("=")[0] == "--connect-addr" for word in argv):
+        return []  # nobody needs it: the LiveKit CLI has its own
+    try:
+        import sounddevice  # noqa: F401
+    except OSError:
+        return [
+            "`console` needs PortAudio, which is not installed: `sudo apt install libportaudio2` (Debian, Ubuntu), "
+            "`sudo dnf install portaudio` (Fedora); or use `lk agent console`; or `uv run -m demo`, without audio"
+        ]
+    return []

@@ -1,0 +1,264 @@
+"""What the user said, and whether it was answered.
+
+A turn is a stretch of the caller's speech between two sounds of the agent, or what the caller typed. It waits for a
+sound of the agent from the end of its first utterance on; an utterance that begins soon after the last goes on with it.
+It is unanswered as soon as that is certain: a response to it has ended without a sound, or the limit has passed, or the
+call has ended. All moments are `time.monotonic()`.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .ears import Ears, Playback
+from .records import Unanswered
+from .waits import SpeechEnd, ToolRun
+
+SAME_THOUGHT_S = 2.0
+"""After a longer pause the user speaks anew ("hello?"), and has been waiting since before."""
+SHORT_S = 0.5
+"""A shorter sound of the user is a turn only if the provider took it for speech."""
+REJECTED = "RESPONSE_REJECTED"
+
+
+@dataclass(slots=True)
+class Utterance:
+    """What the user said in one go, by the voice detection's marks and the ear."""
+
+    began_at: float
+    end: SpeechEnd = field(default_factory=SpeechEnd)
+    over_agent: bool = False
+    """Whether the agent spoke when it began."""
+    is_turn: bool = False
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A turn that has not been answered."""
+
+    since: float
+    spoke_until: float
+    connection_lost: bool = False
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A turn that was not answered in time."""
+
+    speech_ended_at: float
+    waited_s: float
+    reason: Unanswered
+    request_id: str | None
+
+
+class Turns:
+    """The turns of one session.
+
+    Args:
+        ears: when the user could be heard.
+        limit_s: `METRICS_ANSWER_LIMIT_S`.
+        on_unanswered: called once for each turn that is not answered in time.
+    """
+
+    def __init__(self, ears: Ears, limit_s: float, on_unanswered: Callable[[Silence], None]) -> None:
+        self.user_turns = 0
+        self.unanswered = 0
+        self.longest_wait_s: float | None = None
+        self.tools: deque[ToolRun] = deque(maxlen=64)
+        self._ears = ears
+        self._limit_s = limit_s
+        self._on_unanswered = on_unanswered
+        self._utterances: deque[Utterance] = deque(maxlen=64)
+        self._recognised_at = 0.0
+        self._playback: Playback | None = None
+        self._heard_at = 0.0
+        self._interrupted_at = 0.0
+        self._silent_since = 0.0
+        self._answered_until = 0.0
+        self._waiting: Waiting | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended_before: tuple[Unanswered, str | None] | None = None
+
+    # -- the user
+
+    def user_began(self, marked_at: float) -> None:
+        """The voice detection hears the user."""
+        began_at = self._ears.user_began(marked_at)
+        over_agent = self._playback is not None and self._playback.captured_at <= began_at
+        self._utterances.append(Utterance(began_at, over_agent=over_agent))
+        self._ended_before = None
+        if self._waiting is not None and began_at - self._waiting.spoke_until < SAME_THOUGHT_S:
+            self._stop_timer()
+
+    def user_stopped(self, marked_at: float) -> None:
+        """The voice detection is sure that the user has stopped; the agent may have begun to answer by then."""
+        if self._utterances and self._utterances[-1].end.at is None:
+            self._utterances[-1].end = self._ears.user_ended(marked_at)
+            self._settle()
+        self._start_timer()
+
+    def user_recognised(self) -> None:
+        """The provider took something for speech: it wrote it down, or began a response to it."""
+        self._recognised_at = time.monotonic()
+        self._settle()
+
+    def user_typed(self) -> None:
+        """The user sent a text."""
+        now = time.monotonic()
+        self._wait_from(now, now)
+
+    def _settle(self) -> None:
+        """Decides, as soon as it can, whether what the user said last is a turn that waits for an answer."""
+        if not self._utterances:
+            return
+        utterance, ended_at = self._utterances[-1], self._utterances[-1].end.at
+        if utterance.is_turn or ended_at is None:
+            return
+        if ended_at - utterance.began_at < SHORT_S and self._recognised_at < utterance.began_at:
+            return
+        if utterance.over_agent:
+            if self._playback is not None:
+                return  # if that is interrupted, or ends, it will be asked again
+            if self._interrupted_at < utterance.began_at and ended_at <= self._silent_since:
+                return  # the agent went on speaking
+        utterance.is_turn = True
+        if self._heard_at >= ended_at:  # its answer began before the voice detection was sure
+            self.user_turns += 1
+            self._keep_longest(self._heard_at - ended_at)
+        else:
+            self._wait_from(ended_at, utterance.began_at)
+
+    # -- the agent
+
+    def playback_began(self, playback: Playback) -> None:
+        """Audio of the agent goes to the output."""
+        self._playback = playback
+
+    def agent_heard(self, at: float) -> None:
+        """The agent's first sound of a playback is at this moment, or its text is shown where it has no audio."""
+        speaking = self._utterances[-1] if self._utterances else None
+        if speaking is not None and speaking.end.at is None and not speaking.over_agent and not speaking.is_turn:
+            speaking.is_turn = True
+            self.user_turns += self._waiting is None
+        if self._waiting is not None:
+            self._keep_longest(at - self._waiting.since)
+        self._heard_at = at
+        self._ended_before = None
+        self._waiting = None
+        self._stop_timer()
+
+    def playback_ended(self, playback: Playback) -> None:
+        """The agent's audio was played, or cut off."""
+        self._playback = None
+        self._silent_since = playback.ended_at or time.monotonic()
+        if playback.interrupted:
+            self._interrupted_at = self._silent_since
+        self._settle()
+
+    def response_was_silent(
+        self, request_id: str | None, finish_reason: str | None = None, *, connection_lost: bool = False
+    ) -> None:
+        """A response has ended without a sound, not because the user went on, and no tool is at work for it.
+
+        Without a `request_id` the provider ended its turn with no response at all.
+        """
+        reason: Unanswered = "no_response" if request_id is None else "response_without_audio"
+        if finish_reason == REJECTED:
+            reason = "response_rejected"
+        elif connection_lost:
+            reason = "connection_lost"
+        if self._waiting is not None:
+            self._tell(reason, request_id)
+        elif self._utterances and not self._utterances[-1].is_turn:
+            self._ended_before = reason, request_id  # the voice detection is not sure yet that the user has stopped
+
+    def connection_lost(self) -> None:
+        """What the user waits for may not come any more."""
+        if self._waiting is not None:
+            self._waiting.connection_lost = True
+
+    def tool_began(self, name: str, call_id: str) -> None:
+        self.tools.append(ToolRun(name, call_id, time.monotonic()))
+
+    def tool_ended(self, call_id: str) -> None:
+        for run in self.tools:
+            if run.call_id == call_id and run.ended_at is None:
+                run.ended_at = time.monotonic()
+
+    # -- what a response answers
+
+    def answered_by(self, first_sound_at: float) -> SpeechEnd:
+        """The end of the speech that the response answers whose first sound was then, or why there is none. To be asked
+        once for each response that was heard, in their order."""
+        answered_until, self._answered_until = self._answered_until, first_sound_at
+        spoken = [each for each in self._utterances if each.began_at <= first_sound_at]
+        spoken = [each for each in spoken if each.is_turn or not each.over_agent]
+        if not spoken or (spoken[-1].end.at or first_sound_at) <= answered_until:
+            return SpeechEnd(reason="no end of user speech was seen since the agent's last reply")
+        end = spoken[-1].end
+        if end.at is None or end.at > first_sound_at:
+            return SpeechEnd(reason="the user was still speaking when the audio began")
+        return end
+
+    def talk_over_s(self, playback: Playback) -> float | None:
+        """From the user's first sound until the agent was silent, where the user interrupted the playback."""
+        heard_at, ended_at = playback.first_sound_at, playback.ended_at
+        if not playback.interrupted or heard_at is None or ended_at is None:
+            return None
+        over = [each.began_at for each in self._utterances if heard_at <= each.began_at <= ended_at]
+        return ended_at - over[0] if over else None
+
+    # -- the waiting
+
+    def close(self) -> None:
+        """The call has ended: who still waits was not answered."""
+        self._stop_timer()
+        if self._waiting is not None:
+            self._tell("connection_lost" if self._waiting.connection_lost else "call_ended", None)
+            self._keep_longest(time.monotonic() - self._waiting.since)
+            self._waiting = None
+
+    def _wait_from(self, ended_at: float, began_at: float) -> None:
+        waiting = self._waiting
+        if waiting is None:
+            self.user_turns += 1
+            waiting = self._waiting = Waiting(ended_at, ended_at)
+        elif began_at - waiting.spoke_until < SAME_THOUGHT_S and not waiting.told:
+            waiting.since = ended_at
+        waiting.spoke_until = ended_at
+        self._start_timer()
+        if self._ended_before is not None:
+            self._tell(*self._ended_before)
+
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        if self._waiting is not None and not self._waiting.told:
+            left_s = self._waiting.since + self._limit_s - time.monotonic()
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, left_s), self._limit_passed)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _limit_passed(self) -> None:
+        if any(run.ended_at is None for run in self.tools):
+            self._tell("tool_running", None)
+        elif self._waiting is not None:
+            self._tell("connection_lost" if self._waiting.connection_lost else "no_response", None)
+
+    def _tell(self, reason: Unanswered, request_id: str | None) -> None:
+        waiting = self._waiting
+        if waiting is None or waiting.told:
+            return
+        waiting.told = True
+        self._stop_timer()
+        self.unanswered += 1
+        waited_s = max(0.0, time.monotonic() - waiting.since)
+        self._on_unanswered(Silence(waiting.since, waited_s, reason, request_id))
+
+    def _keep_longest(self, waited_s: float) -> None:
+        self.longest_wait_s = max(self.longest_wait_s or 0.0, waited_s)

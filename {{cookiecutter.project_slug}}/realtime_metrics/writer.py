@@ -1,0 +1,137 @@
+"""Records -> sinks. Each sink has a thread and a queue of its own: it costs no other sink a record, and never the call.
+
+`write` never blocks and never raises. A sink that raises anything, blocks, or has no `close` is said once in the log
+and counted in the session's record.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from queue import Full, Queue
+
+from .log import clean, logger
+from .records import AnyRecord, SessionRecord
+from .sinks import Sink
+
+CAPACITY = 1_000
+"""Records that wait for a sink at most; about an hour of a busy session."""
+DRAIN_S = 5.0
+"""How long the end of a session waits for its records; the framework gives a job 10 s to end."""
+SETTLE_S = 3.0
+"""How much of that the session's record waits for what comes before it, so its counts are complete."""
+
+
+class Writer:
+    """Hands each record to every sink, in order.
+
+    Args:
+        sinks: name -> sink.
+        capacity: how many records may wait for each.
+    """
+
+    def __init__(self, sinks: Mapping[str, Sink], capacity: int = CAPACITY) -> None:
+        self._lanes = [_Lane(name, sink, capacity) for name, sink in sinks.items()]
+        self._closer: threading.Thread | None = None
+
+    def write(self, record: AnyRecord) -> None:
+        """Hands a record over; where too many wait for a sink, it is dropped there and counted."""
+        if self._closer is None:
+            for lane in self._lanes:
+                lane.put(record)
+
+    def close(self, last: SessionRecord) -> None:
+        """Hands over the session's record, with the sinks' counts, after all others. Returns at once."""
+        if self._closer is None:
+            self._closer = threading.Thread(target=self._close, args=(last,), name="metrics-close", daemon=True)
+            self._closer.start()
+
+    async def drained(self, timeout_s: float = DRAIN_S) -> None:
+        """Returns when everything is written, at the latest after `timeout_s`."""
+        if self._closer is not None:
+            await asyncio.to_thread(self._wait, timeout_s)
+
+    def _close(self, last: SessionRecord) -> None:
+        give_up_at = time.monotonic() + SETTLE_S
+        for lane in self._lanes:
+            lane.wait_until_idle(give_up_at)
+        told = replace(last, sinks={lane.name: lane.counts for lane in self._lanes})
+        for lane in self._lanes:
+            lane.put(told)
+            lane.put(None)
+
+    def _wait(self, timeout_s: float) -> None:
+        give_up_at = time.monotonic() + timeout_s
+        if self._closer is not None:
+            self._closer.join(timeout_s)
+        for lane in self._lanes:
+            lane.thread.join(max(0.0, give_up_at - time.monotonic()))
+            if lane.thread.is_alive():
+                logger.error("metrics sink %s does not end: giving up on %d records", lane.name, lane.waiting)
+
+
+class _Lane:
+    """The queue and the thread of one sink."""
+
+    def __init__(self, name: str, sink: Sink, capacity: int) -> None:
+        self.name = name
+        self._sink = sink
+        self._queue: Queue[AnyRecord | None] = Queue(capacity)
+        self._written = self._failed = self._dropped = 0
+        self._idle = threading.Condition()
+        self.thread = threading.Thread(target=self._run, name=f"metrics-{name}", daemon=True)
+        self.thread.start()
+
+    @property
+    def waiting(self) -> int:
+        return self._queue.unfinished_tasks
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What became of the records so far; those that the sink holds up count as dropped."""
+        return {"written": self._written, "failed": self._failed, "dropped": self._dropped + self.waiting}
+
+    def put(self, record: AnyRecord | None) -> None:
+        try:
+            self._queue.put_nowait(record)
+        except Full:
+            self._dropped += 1
+            if self._dropped == 1:
+                logger.error("metrics sink %s is too slow or stuck: dropping what is over (said once)", self.name)
+
+    def wait_until_idle(self, give_up_at: float) -> None:
+        with self._idle:
+            self._idle.wait_for(lambda: not self.waiting, max(0.0, give_up_at - time.monotonic()))
+
+    def _run(self) -> None:
+        while (record := self._queue.get()) is not None:
+            self._write(record)
+            self._done()
+        self._try(lambda: self._sink.close())
+        self._done()
+
+    def _write(self, record: AnyRecord) -> None:
+        if self._try(lambda: self._sink.write(record)):
+            self._written += 1
+        else:
+            self._failed += 1
+
+    def _done(self) -> None:
+        with self._idle:
+            self._queue.task_done()
+            self._idle.notify_all()
+
+    def _try(self, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except BaseException as error:  # a sink may even want to exit: not from here
+            if not self._failed:
+                logger.error(
+                    "metrics sink %s fails: %s: %s (said once; failures are counted)",
+                    self.name,
+                    type(error).__name__,
+                    clean(error),
+                )
+            return False
+        return True
