@@ -145,6 +145,7 @@ async def test_3_x_tells_of_speech_what_nobody_asked_for() -> None:
     ]
 
 
+@pytest.mark.timing
 async def test_audio_comes_four_times_faster_than_it_plays_and_the_turn_ends_when_it_was_played() -> None:
     answer = ANSWER.model_copy(update={"audio_s": 2.4})
     client = await played(Scenario(greeting=None, turns=(answer,)))
