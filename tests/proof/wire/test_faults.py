@@ -31,6 +31,8 @@ class Expected:
     """Whether some usage came late, or without a response."""
 
 
+NO_GENERATION = "received server content but no active generation"
+NO_METRICS = "no active generation to report metrics for"
 FAULTLESS = {
     "silent": 0,
     "without_usage": 0,
@@ -42,14 +44,17 @@ FAULTLESS = {
 }
 RECONNECTED = {"reconnects": 1, "resumptions": 1}
 ANSWERED = Expected(2)
-NO_GENERATION = "received server content but no active generation"
-NO_METRICS = "no active generation to report metrics for"
 EXPECTED = {
     "normal": Expected(5),
+    "barge-in": Expected(3),
+    "interrupted": Expected(3),
+    "huge-counts": ANSWERED,
+    "rich-usage": Expected(3),
+    "text-only": Expected(2, {"silent": 1}),
     "barge-in-greeting": Expected(1, {}, (NO_GENERATION, NO_METRICS) * 2),
     "cough": ANSWERED,
     "empty-turn": Expected(3),
-    "empty-turn-without-usage": ANSWERED,
+    "empty-turn-no-usage": ANSWERED,
     "gemini-3.1": Expected(3, {}, (NO_GENERATION,)),
     "gemini-3.8": Expected(3, {}, (NO_GENERATION,)),
     "ignored": ANSWERED,
@@ -62,11 +67,6 @@ EXPECTED = {
     "transcription-only": ANSWERED,
     "typed": ANSWERED,
     "usage-negative": Expected(2, {"without_usage": 1, "errors": {"malformed_usage": 1}}),
-    "barge-in": Expected(3),
-    "interrupted": Expected(3),
-    "huge-counts": ANSWERED,
-    "rich-usage": Expected(3),
-    "text-only": Expected(2, {"silent": 1}),
     "thinking": ANSWERED,
     "tool-call": Expected(3),
     "usage-early": ANSWERED,
