@@ -81,14 +81,14 @@ class Response:
     @property
     def audio_s(self) -> float | None:
         """How much audio went to the output; unknown where there is none."""
-        return sum(each.audio_s for each in self.playbacks) if self.has_audio_output else None
+        return sum((each.audio_s for each in self.playbacks), 0.0) if self.has_audio_output else None
 
     @property
     def heard_s(self) -> float | None:
         """How much of it was played; unknown where there is no output, or it still plays."""
         if not self.has_audio_output or self.is_playing:
             return None
-        return sum(each.heard_s or 0.0 for each in self.playbacks)
+        return sum((each.heard_s or 0.0 for each in self.playbacks), 0.0)
 
     @property
     def interrupted(self) -> bool:
