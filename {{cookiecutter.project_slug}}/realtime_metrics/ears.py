@@ -139,11 +139,11 @@ class HearingInput(io.AudioInput):
 
     async def __anext__(self) -> rtc.AudioFrame:
         frame = await self._source.__anext__()
-        try:
-            self._finder.hear(frame, time.monotonic())
-        except Exception:
-            self._failures.log("hearing the user")
+        self._failures.guard("hearing the user", self._hear, frame)
         return frame
+
+    def _hear(self, frame: rtc.AudioFrame) -> None:
+        self._finder.hear(frame, time.monotonic())
 
 
 class HearingOutput(io.AudioOutput):
@@ -178,10 +178,7 @@ class HearingOutput(io.AudioOutput):
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
         await super().capture_frame(frame)
-        try:
-            self._hear(frame)
-        except Exception:
-            self._failures.log("hearing the agent")
+        self._failures.guard("hearing the agent", self._hear, frame)
         if self._next_in_chain is not None:
             await self._next_in_chain.capture_frame(frame)
 

@@ -22,7 +22,7 @@ from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.plugins.google.realtime import Voice
 
 from .errors import STATUS_PAGE, Failure, close_code, closed, http_status, passed_through
-from .log import logger
+from .log import OwnFailures, logger
 from .provider import Listener, Provider, ProviderSession
 from .usage import MODALITIES, TOKEN_FIELDS, MalformedUsageError, Tokens, UsageMessage, checked, counts_of, from_metrics
 
@@ -110,14 +110,15 @@ class GoogleLiveSession(ProviderSession):
         """Whether the turn made a response, or was interrupted before: else its end is the end of nothing."""
         self._turn_has_just_ended = False
         self._whole = False
+        self._failures = OwnFailures()
         # The plugin emits the first when a generation ends, and the second when one begins by itself or is interrupted.
         session.on("input_speech_stopped", self._on_generation_ended)
         session.on("input_speech_started", self._on_interrupted)
         session.on("generation_created", self._on_generation_created)
         if type(session).__module__.startswith("livekit.plugins.google"):
-            self._wrap("_handle_usage_metadata", self._around_usage)
-            self._wrap("_handle_server_content", self._around_content)
-            if self._wrap("_handle_go_away", self._around_go_away):
+            self._listen_in("_handle_usage_metadata", self._usage_comes, self._usage_came)
+            self._listen_in("_handle_server_content", self._content_comes, self._content_came)
+            if self._listen_in("_handle_go_away", self._go_away_comes):
                 self.go_aways = 0
 
     def usage(self, metrics: RealtimeModelMetrics) -> UsageMessage:
@@ -149,40 +150,50 @@ class GoogleLiveSession(ProviderSession):
         early = message.of_prompt_only and not self._generates and not self._turn_has_just_ended
         return replace(message, of_next_response=early)
 
-    def _wrap(self, name: str, around: Callable[[Callable[[Any], None], Any], None]) -> bool:
+    def _listen_in(self, name: str, *listeners: Callable[[Any], None]) -> bool:
+        """Has the first listener called before the plugin's own handler, and the second after it."""
         handler = getattr(self._session, name, None)
         if not callable(handler):
             logger.warning("this version of livekit-plugins-google has no %s: reporting its public figures only", name)
             return False
-        setattr(self._session, name, lambda message: around(handler, message))
+
+        def with_listeners(message: Any) -> None:
+            self._failures.guard(name, listeners[0], message)
+            handler(message)
+            for listener in listeners[1:]:
+                self._failures.guard(name, listener, message)
+
+        setattr(self._session, name, with_listeners)
         return True
 
-    def _around_usage(self, handle: Callable[[Any], None], raw: UsageMetadata) -> None:
+    def _usage_comes(self, raw: UsageMetadata) -> None:
         self._raw = raw
-        handle(raw)
-        if self._raw is not None:  # the plugin has no generation for it, and emitted nothing
-            self._raw = None
-            try:
-                self._listener.usage_came_alone(self._message(raw))
-            except MalformedUsageError:
-                self._listener.usage_was_malformed()
 
-    def _around_content(self, handle: Callable[[Any], None], content: LiveServerContent) -> None:
+    def _usage_came(self, raw: UsageMetadata) -> None:
+        if self._raw is None:
+            return  # the plugin emitted it, and `usage` was asked for it
+        self._raw = None
+        try:
+            self._listener.usage_came_alone(self._message(raw))
+        except MalformedUsageError:
+            self._listener.usage_was_malformed()
+
+    def _content_comes(self, content: LiveServerContent) -> None:
         self._turn_has_just_ended = bool(content.turn_complete)
         reason = content.turn_complete_reason
         self._finish_reason = None if reason is None else str(reason.value)
         if (content.generation_complete or content.turn_complete) and self._generates and not self._whole:
             self._whole = True
             self._listener.generation_completed(time.monotonic())
-        handle(content)
+
+    def _content_came(self, content: LiveServerContent) -> None:
         if content.turn_complete:
             if not self._turn_is_explained:
                 self._listener.turn_was_empty(self._finish_reason)
             self._turn_is_explained = False
 
-    def _around_go_away(self, handle: Callable[[Any], None], message: Any) -> None:
+    def _go_away_comes(self, _: Any) -> None:
         self.go_aways = (self.go_aways or 0) + 1
-        handle(message)
 
     def _on_generation_created(self, _: object) -> None:
         self._turn_is_explained = True

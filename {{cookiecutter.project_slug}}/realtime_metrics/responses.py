@@ -305,10 +305,7 @@ class Responses:
         self._recorded[response.request_id] = response.usage
         if len(self._recorded) > _REMEMBERED:
             self._recorded.popitem(last=False)
-        try:
-            self._record(response)
-        except Exception:  # costs no other record
-            self._failures.log("recording a response")
+        self._failures.guard("recording a response", self._record, response)  # one costs no other
 
     def close(self) -> None:
         """Records all that is open."""
