@@ -153,5 +153,3 @@ def _usage(output: int) -> UsageMetadata:
         response_tokens_details=of(MediaModality.AUDIO, output),
         total_token_count=300 + output,
     )
-
-

@@ -51,9 +51,7 @@ class ProjectReporting(Unreported):
         super().__init__()
         self._written = Written()
         self._writer = Writer({**make_sinks(settings), "written": self._written})
-        self.recorder = Recorder(
-            self.call.session, settings, self._writer, PROVIDER, session_id="AJ_1", room="kitchen"
-        )
+        self.recorder = Recorder(self.call.session, settings, self._writer, PROVIDER, session_id="AJ_1", room="kitchen")
         self.recorder.watch_model(self.call.model)
         self.call.model.on("metrics_collected", self.recorder.add)
         self._turns = 0
