@@ -18,7 +18,7 @@ from ..records import (
     Unanswered,
     UnansweredRecord,
 )
-from ..usage import MODALITIES
+from ..usage import MODALITIES, MOST
 from ..waits import FirstAudioFrom
 
 ORIGIN = ("agent", "provider", "model")
@@ -207,11 +207,12 @@ def expected() -> Iterator[tuple[Figure, tuple[str, ...]]]:
 
 
 def measurements(record: AnyRecord) -> Iterator[tuple[Figure, float, tuple[str, ...]]]:
-    """What a record tells: a figure, its value, and the values of its own labels. Counters are told of no 0."""
+    """What a record tells: a figure, its value, and the values of its own labels. Counters are told of no 0, and nobody
+    of what cannot be: one infinity would stay in a sum for good."""
     for figure in FIGURES[type(record)]:
         told = figure.of(record)
         values: Iterable[Labelled]
         values = [(told, ())] if told is None or isinstance(told, int | float) else told
         for value, labels in values:
-            if value is not None and (value or figure.buckets):
+            if value is not None and 0 <= value <= MOST and (value or figure.buckets):
                 yield figure, value, labels
