@@ -80,6 +80,14 @@ def test_a_wait_of_0_s_is_a_wait() -> None:
     assert told(record)["realtime_time_to_first_audio_seconds", "reply_requested"] == 0.0
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0, 1e300])
+def test_what_no_figure_can_be_reaches_no_sum(value: float) -> None:
+    before = told(response())
+    assert told(response(cost_usd=value, audio_s=value, talk_over_s=value)) == {
+        name: count for name, count in before.items() if name[0] != "realtime_cost_unknown"
+    }
+
+
 @pytest.mark.parametrize(("go_away", "reason"), [(True, "go_away"), (False, "connection_lost"), (None, "unknown")])
 def test_a_reconnect_is_counted_by_why_it_was_needed(go_away: bool | None, reason: str) -> None:
     record = connection_record(connection_s=0.3, reconnect=True, resumed=None, go_away=go_away)
