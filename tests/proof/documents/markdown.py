@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from demo.agent_process import PROJECT
 
-DOCUMENTS = ("README.md", "AGENTS.md", "docs/walkthrough.md", "docs/monitoring.md")
+DOCUMENTS = ("README.md", "AGENTS.md", "docs/reference.md", "docs/walkthrough.md", "docs/monitoring.md")
 
 
 class Fence(NamedTuple):

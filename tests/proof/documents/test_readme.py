@@ -1,4 +1,4 @@
-"""What README.md says of settings, sinks, figures and faults is what the code says."""
+"""What README.md and docs/reference.md say of settings, sinks, figures and faults is what the code says."""
 
 import re
 from dataclasses import fields
@@ -28,11 +28,12 @@ from tests.proof.scenarios import names
 from tests.proof.wire.test_faults import EXPECTED
 
 README = read("README.md")
-FAULTS = section(README, "When something goes wrong")
+REFERENCE = read("docs/reference.md")
+FAULTS = section(REFERENCE, "When something goes wrong")
 
 
 def test_every_setting_is_in_the_table_with_its_key_and_its_default() -> None:
-    ours = {key: (variable, default) for variable, key, default, _ in tables(section(README, "Settings"))[0]}
+    ours = {key: (variable, default) for variable, key, default, _ in tables(section(REFERENCE, "Settings"))[0]}
     assert {key.strip("`"): variable.strip("`") for key, (variable, _) in ours.items()} == ENVIRONMENT
     for key, (_, default) in ours.items():
         assert default.strip("`") == _as_written(Settings.model_fields[key.strip("`")].default), key
@@ -48,7 +49,7 @@ def _as_written(default: Any) -> str:
 
 def test_the_tables_of_settings_and_the_example_of_env_local_name_the_same_variables() -> None:
     example = (PROJECT / ".env.example").read_text("utf-8")
-    explained = {quoted(row[0])[0] for row in rows(section(README, "Settings"))}
+    explained = {quoted(row[0])[0] for row in rows(section(REFERENCE, "Settings"))}
     assert set(re.findall(r"(?m)^(?:# )?([A-Z_]+)=", example)) == explained
 
 
@@ -69,13 +70,13 @@ def test_every_sink_is_in_the_table() -> None:
 def test_every_field_of_a_record_is_explained_and_no_other(title: str, record: Any, base: Any) -> None:
     inherited = {field.name for field in fields(base)} if base else set()
     own = {field.name for field in fields(record)} - inherited
-    explained = [name for row in rows(section(README, title)) for name in quoted(row[0])]
+    explained = [name for row in rows(section(REFERENCE, title)) for name in quoted(row[0])]
     assert len(explained) == len(set(explained))
     assert set(explained) == own
 
 
 def test_every_kind_of_record_is_explained() -> None:
-    table = tables(section(README, "What the numbers mean"))[0]
+    table = tables(section(REFERENCE, "What the numbers mean"))[0]
     assert [quoted(row[0])[0] for row in table] == ["connection", "response", "session"]
     assert f"At most {SETTLE_S:g} s" in table[1][1]
 
@@ -87,7 +88,7 @@ def test_every_row_of_the_terminals_tables_is_explained() -> None:
     session = session_rows(
         session_record(**everything, unbooked_total_tokens=1, errors={"unreachable": 1}, sinks=trouble)
     )
-    of_response, of_session = (_names(table) for table in tables(section(README, "In the terminal")))
+    of_response, of_session = (_names(table) for table in tables(section(REFERENCE, "In the terminal")))
     assert {name for name, _ in response} == of_response
     assert {name.replace("Sink jsonl", "Sink …") for name, _ in session} <= of_session | of_response
     assert of_session <= {name.replace("Sink jsonl", "Sink …") for name, _ in session}
@@ -129,7 +130,7 @@ def test_what_the_session_record_counts_of_a_fault_is_told(name: str) -> None:
 
 
 def test_the_example_of_own_prices_works_as_it_stands(tmp_path: Path) -> None:
-    (example,) = [content for info, content in fences(README) if info == "toml"]
+    (example,) = [content for info, content in fences(REFERENCE) if info == "toml"]
     path = tmp_path / "prices.toml"
     path.write_text(example, "utf-8")
     million = {"input_tokens": 10**6, "input_audio_tokens": 10**6, "output_tokens": 10**6, "total_tokens": 2 * 10**6}
