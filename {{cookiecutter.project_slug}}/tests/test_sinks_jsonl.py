@@ -18,11 +18,14 @@ from tests.fakes.samples import connection_record, response_record, session_reco
 
 PROJECT = Path(__file__).parent.parent
 WRITER = """
-import sys, types
+import sys, time, types
 from pathlib import Path
 from realtime_metrics.sinks.jsonl import JsonlSink
 from tests.fakes.samples import response_record
 sink = JsonlSink(types.SimpleNamespace(metrics_jsonl_path=Path(sys.argv[1])))
+Path(sys.argv[1] + sys.argv[2]).touch()
+while not all(Path(sys.argv[1] + name).exists() for name in sys.argv[4:]):
+    time.sleep(0.001)
 for turn in range(int(sys.argv[3])):
     sink.write(response_record(session_id=sys.argv[2], turn=turn))
 """
@@ -48,9 +51,10 @@ def turns_in(path: Path) -> list[int]:
     return [json.loads(line)["turn"] for line in path.read_text("utf-8").splitlines()]
 
 
-def start_writer(path: Path, name: str, lines: int, before: str = "") -> subprocess.Popen[str]:
+def start_writer(path: Path, name: str, lines: int, before: str = "", beside: str = "") -> subprocess.Popen[str]:
+    """A process that writes lines; if it is to write `beside` another one, once both are ready."""
     return subprocess.Popen(
-        [sys.executable, "-c", before + WRITER, str(path), name, str(lines)],
+        [sys.executable, "-c", before + WRITER, str(path), name, str(lines), *beside.split()],
         cwd=PROJECT,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -96,7 +100,7 @@ os.write = lambda fd, data: write_all(fd, data[:1000])
 
 @pytest.mark.parametrize("system", ["", SHORT_WRITES], ids=["whole writes", "short writes"])
 def test_two_processes_that_write_to_one_file_do_not_mix_their_lines(path: Path, system: str) -> None:
-    writers = [start_writer(path, name, 2000, before=system) for name in ("AJ_1", "AJ_2")]
+    writers = [start_writer(path, name, 2000, system, beside="AJ_1 AJ_2") for name in ("AJ_1", "AJ_2")]
     assert [(writer.wait(60), writer.stderr and writer.stderr.read()) for writer in writers] == [(0, ""), (0, "")]
     records = [json.loads(line) for line in path.read_bytes().splitlines()]
     for name in ("AJ_1", "AJ_2"):

@@ -54,7 +54,7 @@ _scrape = threading.Lock()
 
 def shared_directory() -> str:
     """Where this server and its jobs keep their values, from now on; made at the first call."""
-    values.MmapedDict = ReservedFile  # type: ignore[misc]
+    values.MmapedDict = ReservedFile  # type: ignore[attr-defined]
     return os.environ[VARIABLE] if in_job_process() else _private_directory().name
 
 
@@ -114,23 +114,21 @@ class ReservedFile(MmapedDict):
                 _reserve(file.fileno(), _FILE_SIZE)
             super().__init__(filename, read_mode)
         except OSError as error:
-            self._f, self._positions = None, {}
-            self._m, self._used = (8).to_bytes(8, sys.byteorder), 8  # a file without values
-            self._stay_in_memory(error)
+            self._f, self._positions, self._used = open(os.devnull, "rb"), {}, 8  # as of a file without values
+            self._stay_in_memory(error, b"")
 
     def _init_value(self, key: str) -> None:
-        if self._f is not None and self._used + len(key.encode()) + _ABOUT_A_VALUE > self._capacity:
+        if self._used + len(key.encode()) + _ABOUT_A_VALUE > self._capacity:
             try:
                 _reserve(self._f.fileno(), 2 * self._capacity)
             except OSError as error:
-                self._stay_in_memory(error)
+                self._stay_in_memory(error, self._m[: self._used])
         super()._init_value(key)
 
-    def _stay_in_memory(self, error: OSError) -> None:
+    def _stay_in_memory(self, error: OSError, so_far: bytes) -> None:
         ReservedFile.failure = error
-        memory = mmap.mmap(-1, _MEMORY_SIZE)
-        memory[: self._used] = self._m[: self._used]
-        self._m, self._capacity = memory, _MEMORY_SIZE
+        self._m, self._capacity = mmap.mmap(-1, _MEMORY_SIZE), _MEMORY_SIZE
+        self._m[: len(so_far)] = so_far
 
 
 def _reserve(fd: int, size: int) -> None:
