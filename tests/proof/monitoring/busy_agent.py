@@ -22,7 +22,8 @@ class BusyAgent(agent.MetricsAgent):
     async def _talk(self) -> None:
         await asyncio.sleep(1.5)  # a scrape sees the connection before the figures
         for number in range(1, int(os.environ["BUSY_REPLIES"]) + 1):
-            speech = self.session.generate_reply()
+            # somebody types, once; all else is asked for by the program
+            speech = self.session.generate_reply(user_input="And now?") if number == 1 else self.session.generate_reply()
             if number % 3 == 0:
                 await self._speaking()
                 await self.session.interrupt()

@@ -239,7 +239,7 @@ def test_a_directory_that_is_not_there_is_told_before_a_call_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere"))
-    with pytest.raises(SettingsError, match=f"{VARIABLE}='.*nowhere' is no folder .* make it, or leave"):
+    with pytest.raises(SettingsError, match=f"{VARIABLE}='.*nowhere' is no folder .* make it, or unset"):
         checked_settings({"METRICS_SINKS": "prometheus", "METRICS_PROMETHEUS_PORT": "0"}, [])
 
 

@@ -5,6 +5,7 @@ A field is shown if a change of it changes what is shown of some record.
 
 import contextlib
 import io
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
@@ -157,7 +158,7 @@ def others(name: str, value: Any) -> Iterator[Any]:
 
 
 def is_shown(field: str, kind: str, show: Callable[[AnyRecord], object]) -> bool:
-    for record in (variant for record in RECORDS[kind] for variant in variants(record)):
+    for record in itertools.chain.from_iterable(map(variants, RECORDS[kind])):
         for value in others(field, record.as_dict()[field]):
             with contextlib.suppress(Exception):  # no such record can be
                 if show(changed(record, **{field: value})) != show(record):

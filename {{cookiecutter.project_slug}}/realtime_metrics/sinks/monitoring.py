@@ -20,6 +20,7 @@ from ..records import (
 )
 from ..usage import MODALITIES, MOST
 from ..waits import FirstAudioFrom
+from . import SINKS
 
 ORIGIN = ("agent", "provider", "model")
 """Labels that every figure has: the name LiveKit dispatches by, and what the plugin says it talks to."""
@@ -96,8 +97,11 @@ def _errors(record: SessionRecord) -> Iterable[Labelled]:
 
 def _lost_records(record: SessionRecord) -> Iterator[Labelled]:
     for sink, counts in record.sinks.items():
-        yield counts["failed"], (f"{sink} failed",)
-        yield counts["dropped"], (f"{sink} too slow",)
+        yield from zip((counts["failed"], counts["dropped"]), _losses(sink), strict=True)
+
+
+def _losses(sink: str) -> tuple[tuple[str], tuple[str]]:
+    return (f"{sink} failed",), (f"{sink} too slow",)
 
 
 TOKENS = Figure("", "Tokens as the provider counted them.", _tokens, "tokens", ("direction", "modality"))
@@ -200,9 +204,12 @@ def expected() -> Iterator[tuple[Figure, tuple[str, ...]]]:
         ("direction", "modality"): [(direction, kind) for direction in ("input", "output") for kind in _KINDS],
         (): [()],
     }
+    reasons: dict[str, list[tuple[str, ...]]] = {
+        "unanswered_turns": [(reason,) for reason in get_args(Unanswered)],
+        "lost_records": [loss for sink in SINKS for loss in _losses(sink)],
+    }
     for figure in itertools.chain.from_iterable(FIGURES.values()):
-        reasons = [(reason,) for reason in get_args(Unanswered)] if figure.name == "unanswered_turns" else []
-        for labels in known.get(figure.labels, reasons):
+        for labels in known.get(figure.labels) or reasons.get(figure.name, ()):
             yield figure, labels
 
 

@@ -28,7 +28,7 @@ class PrometheusSink:
         host, port = settings.host or "127.0.0.1", settings.metrics_prometheus_port
         directory = os.environ.get(VARIABLE) or tempfile.gettempdir()
         if not os.path.isdir(directory) or not os.access(directory, os.W_OK | os.X_OK):
-            return f"{VARIABLE}={directory!r} is no folder that files can be made in: make it, or leave the variable out"
+            return f"{VARIABLE}={directory!r} is no folder that files can be made in: make it, or unset the variable"
         try:
             with socket.create_server((host, port)):
                 return None

@@ -15,6 +15,7 @@ here, as measured with livekit-agents 1.8.9 and prometheus-client 0.26; the temp
 
 import contextlib
 import functools
+import io
 import json
 import math
 import mmap
@@ -114,7 +115,7 @@ class ReservedFile(MmapedDict):
                 _reserve(file.fileno(), _FILE_SIZE)
             super().__init__(filename, read_mode)
         except OSError as error:
-            self._f, self._positions, self._used = open(os.devnull, "rb"), {}, 8  # as of a file without values
+            self._f, self._positions, self._used = io.BytesIO(), {}, 8  # as of a file without values
             self._stay_in_memory(error, b"")
 
     def _init_value(self, key: str) -> None:
