@@ -209,7 +209,7 @@ def expected() -> Iterator[tuple[Figure, tuple[str, ...]]]:
         "lost_records": [loss for sink in SINKS for loss in _losses(sink)],
     }
     for figure in itertools.chain.from_iterable(FIGURES.values()):
-        for labels in known.get(figure.labels) or reasons.get(figure.name, ()):
+        for labels in known.get(figure.labels) or reasons.get(figure.name, []):
             yield figure, labels
 
 
