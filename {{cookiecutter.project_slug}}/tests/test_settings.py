@@ -1,5 +1,6 @@
 """Every knob: the environment over agent.toml over the defaults, and words for what is wrong."""
 
+from multiprocessing import current_process
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,13 @@ def test_checking_the_jsonl_file_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     checked_settings({"METRICS_SINKS": "jsonl", "METRICS_JSONL_PATH": str(path)}, ["agent.py"])
     assert not path.exists()
+
+
+def test_a_job_s_process_asks_no_sink_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"METRICS_SINKS": "jsonl", "METRICS_JSONL_PATH": str(tmp_path / "nowhere" / "metrics.jsonl")}
+    assert problems(environ)
+    monkeypatch.setattr(current_process(), "name", "job_proc")
+    assert checked_settings(environ, ["agent.py"]).metrics_sinks == ("jsonl",)
 
 
 @pytest.mark.usefixtures("agent_toml")
