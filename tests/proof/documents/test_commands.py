@@ -33,7 +33,7 @@ COPY = {"cp .env.example .env.local", "copy .env.example .env.local"}
 RUN_ELSEWHERE = {
     "uv run -m demo": ("tests/proof/demo/test_demo.py", "def test_the_demo_ends_well"),
     "uv run -m demo --scenario invalid-key": ("tests/proof/demo/test_demo.py", '"invalid-key"'),
-    "uv run -m demo --scenario tool-call": ("tests/proof/demo/test_demo.py", '"tool-call"'),
+    "uv run -m demo --scenario ignored": ("tests/proof/wire/test_faults.py", '"ignored"'),
     "uv run -m demo --scenario close-1011": ("tests/proof/wire/test_faults.py", '"close-1011"'),
     "uv run pytest": (".github/workflows/ci.yml", "uv run pytest"),
     "uv run mypy": (".github/workflows/ci.yml", "uv run mypy"),
