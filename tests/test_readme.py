@@ -15,7 +15,7 @@ from uv import find_uv_bin
 
 from template_answers.rules import QUESTIONS
 from template_answers.voices import VOICES
-from tests.baked import TEMPLATE, BakedProject, bake, clone_of_the_template, git, run
+from tests.baked import SOURCE, TEMPLATE, BakedProject, bake, clone_of_the_template, git, run
 
 README = (TEMPLATE / "README.md").read_text(encoding="utf-8")
 PLACEHOLDER = "PATH-OR-URL-OF-THIS-REPOSITORY"
@@ -93,6 +93,14 @@ def test_every_voice_is_described() -> None:
     assert dict(re.findall(r"(\w+)\s\(([\w-]+)\)[,.]", README.partition("### Voices")[2].partition("##")[0])) == VOICES
 
 
+def test_the_projects_reference_has_every_voice_with_what_characterises_it() -> None:
+    reference = (SOURCE / "docs" / "reference.md").read_text(encoding="utf-8")
+    table = reference.partition("### Voices")[2].partition("\n### ")[0]
+    cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in table.splitlines() if row.startswith("|")]
+    rows = cells[2:]
+    assert {row[column]: row[column + 1] for row in rows for column in range(0, len(row), 2)} == VOICES
+
+
 def test_the_readmes_links_and_pictures_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README):
         assert (TEMPLATE / target).exists(), target
@@ -133,7 +141,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
 
 
 def commands_of_the_project() -> list[str]:
-    text = (TEMPLATE / "{{cookiecutter.project_slug}}" / "README.md").read_text(encoding="utf-8")
+    text = (SOURCE / "README.md").read_text(encoding="utf-8")
     shown = [
         command
         for kind in ("sh", "bash", "console", "shell", "sh keys")
