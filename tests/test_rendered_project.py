@@ -83,7 +83,7 @@ def test_no_slug_can_be_the_name_of_a_dependency_on_any_system(project: BakedPro
 
 def requirements(pyproject: dict[str, Any]) -> dict[str, Requirement]:
     groups = [pyproject["project"]["dependencies"], *pyproject.get("dependency-groups", {}).values()]
-    parsed = [Requirement(line) for group in groups for line in group]
+    parsed = [Requirement(line) for group in groups for line in group if isinstance(line, str)]  # no included group
     return {requirement.name.lower(): requirement for requirement in parsed}
 
 

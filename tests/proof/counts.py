@@ -4,10 +4,10 @@ import os
 
 LONG = os.environ.get("PROOF") == "long"
 
-FUZZED_CALLS = 1000 if LONG else 200
+FUZZED_CALLS = 10_000 if LONG else 200
 """Random calls whose records are held against the server's ledger."""
 PLUGIN_CALLS = 500 if LONG else 75
 """Random calls whose ledger is held against what the plugin books."""
 ORDERS_OF_EVENTS = 5000 if LONG else 150
-SPOKEN_TURNS = 100 if LONG else 0
-"""More than those of the demo's own call."""
+SPOKEN_TURNS = 100 if LONG else 20
+"""Waits that are held against a stopwatch."""

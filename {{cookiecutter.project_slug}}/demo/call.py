@@ -82,6 +82,7 @@ async def call(
     jsonl: Path | None = None,
     prepare: Callable[[GeminiLiveServer], None] | None = None,
     project: Path = PROJECT,
+    noise_rms: float = 0.0,
 ) -> AsyncIterator[Call]:
     """Starts the agent, waits for its console to connect, and leaves nothing behind.
 
@@ -93,6 +94,7 @@ async def call(
         jsonl: METRICS_JSONL_PATH, if not a temporary file.
         prepare: called with the running server, before the agent starts.
         project: the folder that the agent runs in.
+        noise_rms: steady noise around the user, root mean square, of 32768.
 
     Raises:
         AgentFailedError: the agent ended before it connected.
@@ -101,7 +103,7 @@ async def call(
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="call-", ignore_cleanup_errors=True))
         path = jsonl or Path(folder, "metrics.jsonl")
         server = await stack.enter_async_context(GeminiLiveServer(scenario))
-        host = await stack.enter_async_context(ConsoleHost())
+        host = await stack.enter_async_context(ConsoleHost(noise_rms))
         if prepare is not None:
             prepare(server)
         variables = {**server.env, "METRICS_SINKS": sinks, "METRICS_JSONL_PATH": str(path), **(env or {})}

@@ -69,7 +69,9 @@ class ConsoleHost:
         events: what the session told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, noise_rms: float = 0.0) -> None:
+        """`noise_rms` is steady noise around the user: root mean square, of 32768."""
+        self._noise = np.random.default_rng(0).normal(0, noise_rms, 10 * SAMPLE_RATE) if noise_rms else None
         self.spoken: list[Spoken] = []
         self.heard: list[Heard] = []
         self.events: list[SessionEvent] = []
@@ -162,7 +164,7 @@ class ConsoleHost:
         clock = asyncio.get_running_loop().time
         next_at = clock()
         while not self.disconnected.is_set():
-            samples = self._next_frame()
+            samples = self._with_noise(self._next_frame())
             frame = ConsoleIO.AudioFrame(
                 data=samples.tobytes(),
                 sample_rate=SAMPLE_RATE,
@@ -172,6 +174,12 @@ class ConsoleHost:
             self._send(Message(audio_input=frame))
             next_at += FRAME_S
             await asyncio.sleep(next_at - clock())
+
+    def _with_noise(self, samples: Samples) -> Samples:
+        if self._noise is None:
+            return samples
+        self._noise = np.roll(self._noise, -len(samples))
+        return np.clip(samples + self._noise[: len(samples)], -32768, 32767).astype(np.int16)
 
     def _next_frame(self) -> Samples:
         spoken = self._speaking

@@ -204,7 +204,8 @@ class GeminiConnection:
             await self._send_content(generationComplete=True)
             await self._end(called, {"serverContent": {"turnComplete": True}})
         self._client.context.read(json.dumps(results))
-        await self._make_noise(sessionResumptionUpdate=self._handle())
+        if self._client.scenario.resumption:
+            await self._make_noise(sessionResumptionUpdate=self._handle())
         await self._make_noise(serverContent={})
         self._reply_to(self._take_turn())
 

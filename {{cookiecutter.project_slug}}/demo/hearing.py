@@ -3,7 +3,7 @@
 import numpy as np
 
 SAMPLE_RATE = 16000
-LOUD = 250
+LOUD = 600
 """Root mean square, of 32768; below is silence."""
 START_S = 0.1
 END_S = 0.3

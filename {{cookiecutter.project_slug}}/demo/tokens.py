@@ -36,7 +36,7 @@ class Context:
         """One more turn, of which this share was said."""
         called = _call_tokens(reply)
         self.hear(heard_s)
-        self.audio += audio_tokens(reply.audio_s * share)
+        self.audio += _spoken_tokens(reply, share)
         self.text += called + _silent_text_tokens(reply, share)
         self.unbilled_calls = 0 if reply.usage else self.unbilled_calls + called
 
@@ -44,7 +44,7 @@ class Context:
         """The payload for a share of a reply; as in proto3's JSON, what is 0 is left out."""
         calls = self.unbilled_calls + _call_tokens(reply) if share else 0
         prompt = {"TEXT": self.model.base_tokens + self.text, "AUDIO": self.audio + audio_tokens(heard_s)}
-        response = {"TEXT": _silent_text_tokens(reply, share), "AUDIO": audio_tokens(reply.audio_s * share)}
+        response = {"TEXT": _silent_text_tokens(reply, share), "AUDIO": _spoken_tokens(reply, share)}
         prompt_count = sum(prompt.values()) + self.model.undetailed_tokens
         response_count = sum(response.values()) + calls
         if self.model.details_calls:
@@ -71,6 +71,10 @@ def text_tokens(text: str) -> int:
 
 def _call_tokens(reply: Reply) -> int:
     return text_tokens(reply.tool.name + json.dumps(reply.tool.args)) if reply.tool else 0
+
+
+def _spoken_tokens(reply: Reply, share: float) -> int:
+    return audio_tokens(reply.audio_s * share) if reply.answers else 0
 
 
 def _silent_text_tokens(reply: Reply, share: float) -> int:

@@ -275,6 +275,11 @@ class Ears:
             return SpeechEnd(marked_at, "voice_detection")
         return SpeechEnd(sound.ended_at, "audio")
 
+    @property
+    def last_sound(self) -> Sound | None:
+        """The user's last sound so far; `None` where noise hides it."""
+        return self.user.sounds[-1] if self.user.sounds and not self.user.hides_ends else None
+
     def _sound_at(self, at: float) -> Sound | None:
         """The last sound that began by then."""
         sounds = list(self.user.sounds)

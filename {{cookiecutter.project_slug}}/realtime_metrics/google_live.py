@@ -35,6 +35,7 @@ _GROUPS = {
 """Group of our counts -> Gemini's total and its details."""
 
 _KEY = "Set a valid GOOGLE_API_KEY in .env.local (aistudio.google.com makes one)."
+_QUOTA = "Wait, or raise the quota of the key's project."
 _WORDS = (
     (
         re.compile(r"reported as leaked", re.IGNORECASE),
@@ -46,7 +47,7 @@ _WORDS = (
     ),
     (
         re.compile(r"exceeded your current quota|resource.?exhausted|too many requests", re.IGNORECASE),
-        Failure("rate_limited", "refused more requests, the quota is used up", "Wait, or raise the key's quota."),
+        Failure("rate_limited", "refused more requests, the quota is used up", _QUOTA),
     ),
     (
         re.compile(r"models/\S+ is not found", re.IGNORECASE),
@@ -112,9 +113,7 @@ class GoogleLive(Provider):
         if code in (401, 403):
             return Failure("api_key_refused", f"Gemini Live refused the API key: {text}", _KEY)
         if code == 429:
-            return Failure(
-                "rate_limited", f"Gemini Live refused more requests: {text}", "Wait, or raise the key's quota."
-            )
+            return Failure("rate_limited", f"Gemini Live refused more requests: {text}", _QUOTA)
         if code == 1008:
             return Failure("policy_violation", f"Gemini Live closed the connection (1008): {text}", STATUS_PAGE)
         if code == 1007:
@@ -144,10 +143,11 @@ class GoogleLiveSession(ProviderSession):
         self._turn_is_explained = False
         """Whether the turn made a response, or was interrupted before: else its end is the end of nothing."""
         self._turn_has_just_ended = False
+        self._whole = False
         # The plugin emits the first when a generation ends, and the second when one begins by itself or is interrupted.
         session.on("input_speech_stopped", self._on_generation_ended)
-        session.on("input_speech_started", self._on_turn_explained)
-        session.on("generation_created", self._on_turn_explained)
+        session.on("input_speech_started", self._on_interrupted)
+        session.on("generation_created", self._on_generation_created)
         if type(session).__module__.startswith("livekit.plugins.google"):
             self._wrap("_handle_usage_metadata", self._around_usage)
             self._wrap("_handle_server_content", self._around_content)
@@ -205,7 +205,8 @@ class GoogleLiveSession(ProviderSession):
         self._turn_has_just_ended = bool(content.turn_complete)
         reason = content.turn_complete_reason
         self._finish_reason = None if reason is None else str(reason.value)
-        if content.generation_complete and self._generates:
+        if (content.generation_complete or content.turn_complete) and self._generates and not self._whole:
+            self._whole = True
             self._listener.generation_completed(time.monotonic())
         handle(content)
         if content.turn_complete:
@@ -217,11 +218,18 @@ class GoogleLiveSession(ProviderSession):
         self.go_aways = (self.go_aways or 0) + 1
         handle(message)
 
-    def _on_turn_explained(self, _: object) -> None:
+    def _on_generation_created(self, _: object) -> None:
+        self._turn_is_explained = True
+        self._whole = False
+
+    def _on_interrupted(self, _: object) -> None:
         self._turn_is_explained = True
 
     def _on_generation_ended(self, _: object) -> None:
-        self._listener.generation_ended(time.monotonic(), self._finish_reason)
+        # a tool call ends one, too; a connection that ends cuts it off
+        closes = getattr(self._session, "_session_should_close", None)
+        whole = self._whole or closes is None or not closes.is_set()
+        self._listener.generation_ended(time.monotonic(), self._finish_reason, whole=whole)
 
 
 def from_raw(usage: UsageMetadata) -> UsageMessage:

@@ -20,8 +20,8 @@ class Listener(Protocol):
     def generation_completed(self, at: float) -> None:
         """The newest response is generated as a whole; some of it can be still to be played."""
 
-    def generation_ended(self, at: float, finish_reason: str | None) -> None:
-        """Nothing more comes of the newest response."""
+    def generation_ended(self, at: float, finish_reason: str | None, *, whole: bool) -> None:
+        """Nothing more comes of the newest response, be it whole or cut off with its connection."""
 
     def turn_was_empty(self, finish_reason: str | None) -> None:
         """The provider ended a turn in which it made no response."""

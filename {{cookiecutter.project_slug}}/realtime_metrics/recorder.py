@@ -64,9 +64,9 @@ def _guarded(handler: Handler) -> Handler:
     """An error in a handler is logged, once for each handler and session, and never reaches the call."""
 
     @functools.wraps(handler)
-    def guarded(self: "Recorder", *event: Any) -> None:
+    def guarded(self: "Recorder", *event: Any, **more: Any) -> None:
         try:
-            handler(self, *event)
+            handler(self, *event, **more)
         except Exception:
             self._failures.log(handler.__name__)
 
@@ -171,7 +171,7 @@ class Recorder:
         else:
             self._responses.used(metrics, message)
         if self._tells is None or not self._tells.tells_ends:
-            self._responses.generation_ended(time.monotonic(), None)
+            self._responses.generation_ended(time.monotonic(), None, whole=True)
 
     def _follow_agent(self) -> None:
         """Listens to the realtime session of the agent that speaks now, and to the audio as it is now."""
@@ -219,8 +219,8 @@ class Recorder:
         self._responses.completed(at)
 
     @_guarded
-    def generation_ended(self, at: float, finish_reason: str | None) -> None:
-        self._responses.generation_ended(at, finish_reason)
+    def generation_ended(self, at: float, finish_reason: str | None, *, whole: bool) -> None:
+        self._responses.generation_ended(at, finish_reason, whole=whole)
 
     @_guarded
     def turn_was_empty(self, finish_reason: str | None) -> None:

@@ -46,6 +46,8 @@ class Response:
     usage_problem: str | None = None
     playbacks: list[Playback] = field(default_factory=list)
     generation_ended: bool = False
+    is_whole: bool = False
+    """Whether it ended by itself, not with its connection."""
     finish_reason: str | None = None
     connection_lost: bool = False
     timer: asyncio.TimerHandle | None = None
@@ -246,13 +248,14 @@ class Responses:
         if self._open and self._open[-1].marks.completed_at is None:
             self._open[-1].marks.completed_at = at
 
-    def generation_ended(self, at: float, finish_reason: str | None) -> None:
+    def generation_ended(self, at: float, finish_reason: str | None, *, whole: bool) -> None:
         """Nothing more comes of the newest response."""
         if self._open and not self._open[-1].generation_ended:
-            self.completed(at)
-            self._open[-1].generation_ended = True
-            self._open[-1].finish_reason = finish_reason
-            self._look_at(self._open[-1])
+            response = self._open[-1]
+            if whole:
+                self.completed(at)
+            response.generation_ended, response.is_whole, response.finish_reason = True, whole, finish_reason
+            self._look_at(response)
 
     def playback_ended(self, response: Response) -> None:
         """Some of a response was played, or cut off."""
@@ -268,7 +271,7 @@ class Responses:
     def connection_lost(self) -> None:
         """What was on the way when the connection ended does not arrive on the next one."""
         for response in self._open:
-            response.connection_lost = response.connection_lost or not response.generation_ended
+            response.connection_lost = response.connection_lost or not response.is_whole
 
     # -- from open to recorded
 

@@ -52,7 +52,8 @@ def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Setting
 
 def server_options(settings: Settings) -> dict[str, Any]:
     """What the `AgentServer` is to be made with, beyond its defaults."""
-    options: dict[str, Any] = {"host": settings.host, "port": settings.port}
+    # the framework's debug lines would flood the reports; `--log-level debug` brings them
+    options: dict[str, Any] = {"host": settings.host, "port": settings.port, "log_level": "INFO"}
     if "prometheus" in settings.metrics_sinks:
         # there are figures to show: to this machine only, unless a setting opens it
         options["host"] = settings.host or "127.0.0.1"

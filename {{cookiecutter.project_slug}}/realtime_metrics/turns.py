@@ -18,6 +18,8 @@ from .waits import SpeechEnd, ToolRun
 
 SAME_THOUGHT_S = 2.0
 """After a longer pause the user speaks anew ("hello?"), and has been waiting since before."""
+SURE_S = 0.6
+"""After so long a silence, what the ear alone heard is over."""
 SHORT_S = 0.5
 """A shorter sound of the user is a turn only if the provider took it for speech."""
 REJECTED = "RESPONSE_REJECTED"
@@ -31,6 +33,8 @@ class Utterance:
     end: SpeechEnd = field(default_factory=SpeechEnd)
     over_agent: bool = False
     """Whether the agent spoke when it began."""
+    by_ear: bool = False
+    """Whether the voice detection missed it."""
     is_turn: bool = False
 
 
@@ -87,8 +91,10 @@ class Turns:
     def user_began(self, marked_at: float) -> None:
         """The voice detection hears the user."""
         began_at = self._ears.user_began(marked_at)
-        over_agent = self._playback is not None and self._playback.captured_at <= began_at
-        self._utterances.append(Utterance(began_at, over_agent=over_agent))
+        if self._utterances and self._utterances[-1].by_ear and self._utterances[-1].end.at is None:
+            self._utterances[-1].by_ear = False
+        else:
+            self._utterances.append(Utterance(began_at, over_agent=self._agent_spoke(began_at)))
         self._ended_before = None
         if self._waiting is not None and began_at - self._waiting.spoke_until < SAME_THOUGHT_S:
             self._stop_timer()
@@ -103,7 +109,26 @@ class Turns:
     def user_recognised(self) -> None:
         """The provider took something for speech: it wrote it down, or began a response to it."""
         self._recognised_at = time.monotonic()
+        sound, last = self._ears.last_sound, self._utterances[-1] if self._utterances else None
+        if sound is not None and (last is None or (last.end.at is not None and sound.began_at > last.end.at)):
+            utterance = Utterance(sound.began_at, over_agent=self._agent_spoke(sound.began_at), by_ear=True)
+            self._utterances.append(utterance)
+            self._look_for_end(utterance)
         self._settle()
+
+    def _look_for_end(self, utterance: Utterance) -> None:
+        """Ends what the ear alone heard, once it is over."""
+        sound = self._ears.last_sound
+        if not utterance.by_ear or utterance.end.at is not None or sound is None:
+            return
+        if time.monotonic() - sound.ended_at < SURE_S:
+            asyncio.get_running_loop().call_later(SURE_S / 2, self._look_for_end, utterance)
+            return
+        utterance.end = SpeechEnd(sound.ended_at, "audio")
+        self._settle()
+
+    def _agent_spoke(self, at: float) -> bool:
+        return self._playback is not None and self._playback.captured_at <= at
 
     def user_typed(self) -> None:
         """The user sent a text."""
@@ -139,7 +164,10 @@ class Turns:
 
     def agent_heard(self, at: float) -> None:
         """The agent's first sound of a playback is at this moment, or its text is shown where it has no audio."""
-        speaking = self._utterances[-1] if self._utterances else None
+        speaking, sound = self._utterances[-1] if self._utterances else None, self._ears.last_sound
+        if speaking is not None and speaking.by_ear and speaking.end.at is None and sound and sound.ended_at < at:
+            speaking.end = SpeechEnd(sound.ended_at, "audio")
+            self._settle()
         if speaking is not None and speaking.end.at is None and not speaking.over_agent and not speaking.is_turn:
             speaking.is_turn = True
             self.user_turns += self._waiting is None

@@ -220,9 +220,9 @@ def test_the_jsonl_file_is_not_asked_for_where_nobody_writes_it(tmp_path: Path) 
 
 @pytest.mark.usefixtures("agent_toml")
 def test_the_health_check_listens_where_the_settings_say() -> None:
-    assert server_options(checked_settings({"METRICS_SINKS": "log"}, ["agent.py"])) == {}
+    assert server_options(checked_settings({"METRICS_SINKS": "log"}, ["agent.py"])) == {"log_level": "INFO"}
     options = server_options(checked_settings({"METRICS_SINKS": "log", "AGENT_PORT": "9090"}, ["agent.py"]))
-    assert options == {"port": 9090}
+    assert options == {"port": 9090, "log_level": "INFO"}
 
 
 @pytest.mark.usefixtures("agent_toml")

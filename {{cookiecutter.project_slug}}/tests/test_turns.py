@@ -1,10 +1,11 @@
 """A silence is an event: each turn that nobody answers is told once, as soon as it is certain; and no other."""
 
 import asyncio
+import time
 
 import pytest
 
-from realtime_metrics.ears import Playback
+from realtime_metrics.ears import Playback, Sound
 from realtime_metrics.records import UnansweredRecord
 from realtime_metrics.settings import Settings
 from tests.fakes.call import FakeCall, until
@@ -28,6 +29,12 @@ class Talk(FakeCall):
     async def says(self, speech_s: float = 0.8) -> None:
         """The user says something; the voice detection is sure of its end at once."""
         await self.user_speaks(speech_s=speech_s)
+
+    async def sounds(self) -> None:
+        """The user says something that the voice detection does not notice."""
+        began_at = time.monotonic()
+        await asyncio.sleep(0.2)
+        self.recorder._ears.user.sounds.append(Sound(began_at, time.monotonic()))
 
     async def told(self, timeout_s: float = 2.0) -> UnansweredRecord:
         """The only turn that was not answered."""
@@ -229,3 +236,35 @@ async def test_who_interrupts_is_told_how_long_both_could_be_heard() -> None:
 def test_a_playback_that_was_cut_before_its_first_sound_was_not_heard() -> None:
     playback = Playback(captured_at=1.0, started_at=1.0, silence_s=0.5, audio_s=2.0, heard_s=0.3, interrupted=True)
     assert playback.first_sound_at is None
+
+
+async def test_what_the_voice_detection_missed_is_a_turn_by_the_ear_where_the_provider_took_it_for_one() -> None:
+    async with Talk() as call:
+        await call.greeted()
+        await call.sounds()
+        await call.model.play(Reply("Fine."))
+        record = await call.reported(2)
+        session = await call.end()
+    assert (record.wait.time_to_first_audio_from, record.wait.time_to_first_audio_by) == ("user_speech_end", "audio")
+    assert (session.user_turns, session.unanswered) == (1, 0)
+
+
+async def test_it_is_told_too_if_nobody_answers_it() -> None:
+    async with Talk() as call:
+        await call.greeted()
+        await call.sounds()
+        generation = call.model.begin()
+        record = await call.told(3.0)
+        generation.end()
+        await call.end()
+    assert record.reason == "no_response"
+
+
+async def test_noise_alone_is_no_turn() -> None:
+    async with Talk() as call:
+        await call.greeted()
+        await call.sounds()
+        await asyncio.sleep(LIMIT_S + 0.7)
+        session = await call.end()
+    assert not call.unanswered
+    assert session.user_turns == 0

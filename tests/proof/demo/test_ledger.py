@@ -1,6 +1,7 @@
 """The ledger knows what the plugin books where, whatever the server sends when."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from demo.gemini_server import GeminiLiveServer
-from demo.ledger import Entry, Ledger, is_malformed, is_readable
+from demo.ledger import NEXT_S, Entry, Ledger, is_malformed, is_readable
 from demo.scenario import Fault, Scenario, Turn, Usage
 from tests.proof.counts import LONG, PLUGIN_CALLS
 from tests.proof.demo.conftest import connect
@@ -174,7 +175,7 @@ class Books:
     def __init__(self, session: Any) -> None:
         self._generation = 0
         self._messages: list[tuple[list[int], dict[str, Any]]] = []
-        self._ahead: list[list[int]] = []
+        self._ahead: list[tuple[float, list[int]]] = []
         self._between: Any = None
         self._is_new, self._handle = session._is_new_generation, session._handle_usage_metadata
         session.on("generation_created", self._begin)
@@ -193,8 +194,9 @@ class Books:
 
     def _begin(self, _: object) -> None:
         self._generation += 1
-        for generation in self._ahead:
-            generation[0] = self._generation
+        for at, generation in self._ahead:
+            if time.monotonic() - at < NEXT_S:
+                generation[0] = self._generation
         self._ahead.clear()
 
     def _keep(self, usage: Any) -> None:
@@ -203,5 +205,5 @@ class Books:
         if payload:
             self._messages.append((generation, payload))
         if usage is self._between and not payload.get("responseTokenCount"):
-            self._ahead.append(generation)
+            self._ahead.append((time.monotonic(), generation))
         self._handle(usage)

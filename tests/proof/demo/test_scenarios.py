@@ -13,6 +13,7 @@ from tests.proof.scenarios import FILES
 def test_every_scenario_can_be_read_and_says_what_it_plays(path: Path) -> None:
     scenario = read(path)
     assert scenario.about
+    assert len(path.stem) < 24
     assert len(f"{path.stem:24}{scenario.about}") <= 110
     assert path.read_text("utf-8").startswith("# ")
 

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +131,10 @@ def test_no_attribute_names_a_call(exported: Exported) -> None:
 
 def test_the_resource_names_agent_version_and_process(exported: Exported) -> None:
     resources = exported.otlp.resources
-    assert {resource["service.version"] for resource in resources} == {"0.1.0"}
-    assert {resource["service.name"] for resource in resources} == {exported.run.responses[0]["agent_name"]}
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert {resource["service.version"] for resource in resources} == {project["version"]}
+    name = exported.run.responses[0]["agent_name"] or project["name"]
+    assert {resource["service.name"] for resource in resources} == {name}
     assert len({resource["service.instance.id"] for resource in resources}) == 2
 
 

@@ -33,7 +33,7 @@ def test_every_response_has_exactly_one_record_and_no_token_is_lost_in_any_order
 async def _play(script: list[list[str]], order: Any) -> None:
     stage = Stage()
     handles: dict[str, SpeechHandle] = {}
-    told: dict[str, set[int]] = {}
+    told: dict[str, list[int]] = {}
     left = {f"GR_{number}": list(moves) for number, moves in enumerate(script, 1)}
     patch = pytest.MonkeyPatch()
     patch.setattr(responses, "SETTLE_S", 0.001)
@@ -42,7 +42,7 @@ async def _play(script: list[list[str]], order: Any) -> None:
             request_id = order.choice(sorted(left))
             if request_id not in handles:
                 handles[request_id] = stage.generate(request_id)
-                told[request_id] = set()
+                told[request_id] = []
             elif left[request_id]:
                 await _move(stage, left[request_id].pop(0), request_id, handles[request_id], told[request_id])
             else:
@@ -54,14 +54,13 @@ async def _play(script: list[list[str]], order: Any) -> None:
     assert [record.request_id for record in stage.responses] == created
     assert [record.turn for record in stage.responses] == list(range(1, len(created) + 1))
     booked = sum(record.tokens["total_tokens"] or 0 for record in stage.responses)
-    used = sum(max(totals, default=0) for totals in told.values())
+    used = sum(sum(calls) for calls in told.values())
     assert booked + session.unbooked_total_tokens == used
     assert (session.tokens["total_tokens"] or 0) == used, "the session's record is the bill"
     assert session.sums.responses == len(created)
 
 
-async def _move(stage: Stage, what: str, request_id: str, handle: SpeechHandle, told: set[int]) -> None:
-    grown = Usage(output_audio=60 + 10 * len(told))
+async def _move(stage: Stage, what: str, request_id: str, handle: SpeechHandle, calls: list[int]) -> None:
     moves: dict[str, Callable[[], object]] = {
         "message": lambda: stage.message(request_id),
         "speak": lambda: stage.speak(handle, NOW),
@@ -74,11 +73,16 @@ async def _move(stage: Stage, what: str, request_id: str, handle: SpeechHandle, 
     elif what in moves:
         moves[what]()
     else:
-        sent = Usage() if what == "usage" or not told else grown if what == "growth" else _last(told)
-        if sent.total >= max(told, default=0) or sent.total in told:
-            told.add(sent.total)
-            stage.usage(request_id, sent)
+        _use(stage, what, request_id, calls)
 
 
-def _last(told: set[int]) -> Usage:
-    return Usage(output_audio=max(told) - Usage(output_audio=0).total)
+def _use(stage: Stage, what: str, request_id: str, calls: list[int]) -> None:
+    """Sends usage: of a call, the same again, or a newer snapshot of it, which replaces it."""
+    prompt = Usage(output_audio=0, output_text=0).total
+    last = calls[-1] if calls else Usage().total
+    total = {"usage": Usage().total, "repeat": last, "growth": last + 10}[what]
+    stage.usage(request_id, Usage(output_audio=total - prompt, output_text=0))
+    if calls and total >= calls[-1]:
+        calls[-1] = total
+    else:
+        calls.append(total)

@@ -84,10 +84,13 @@ async def finished_call(
     env: Mapping[str, str] | None = None,
     entrypoint: str | None = None,
     project: Path = PROJECT,
+    noise_rms: float = 0.0,
 ) -> FinishedCall:
     """Plays a scenario to its end, then the user hangs up (Ctrl-C)."""
     left = False
-    async with call(scenario, sinks=sinks, env=env, entrypoint=entrypoint, project=project) as playing:
+    async with call(
+        scenario, sinks=sinks, env=env, entrypoint=entrypoint, project=project, noise_rms=noise_rms
+    ) as playing:
         try:
             async for _ in converse(playing):
                 pass

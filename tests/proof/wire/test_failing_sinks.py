@@ -29,9 +29,6 @@ async def test_a_sink_that_raises_on_every_write(project: Path) -> None:
 RAISING_AGENT = '''
 """The agent, with a sink that cannot write."""
 
-import sys
-import types
-
 from realtime_metrics import sinks
 
 
@@ -49,10 +46,7 @@ class RaisingSink:
         raise RuntimeError("no lid")
 
 
-module = types.ModuleType("realtime_metrics.sinks.raising")
-module.RaisingSink = RaisingSink
-sys.modules[module.__name__] = module
-sinks.SINKS["raising"] = "raising:RaisingSink"
+sinks.SINKS["raising"] = lambda: RaisingSink
 
 from agent import server
 '''

@@ -35,7 +35,7 @@ async def test_it_runs_from_the_request_to_the_first_audio() -> None:
             await session.end()
 
     (greeting,) = session.responses
-    assert greeting.time_to_first_audio_from == "reply_requested"
-    assert greeting.time_to_first_audio_s == pytest.approx(audible_at[0] - requested_at[0], abs=FRAMEWORK_S)
-    assert greeting.time_to_first_audio_s is not None
-    assert greeting.time_to_first_audio_s > 0.3
+    assert greeting.wait.time_to_first_audio_from == "reply_requested"
+    assert greeting.wait.time_to_first_audio_s == pytest.approx(audible_at[0] - requested_at[0], abs=FRAMEWORK_S)
+    assert greeting.wait.time_to_first_audio_s is not None
+    assert greeting.wait.time_to_first_audio_s > 0.3

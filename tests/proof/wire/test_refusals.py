@@ -10,7 +10,7 @@ from tests.proof.wire.finished import finished_call
     ("scenario", "happened", "to_do", "kind"),
     [
         ("invalid-key", "refused the API key", "Set a valid GOOGLE_API_KEY in .env.local", "api_key_refused"),
-        ("unknown-model", "not found for API version", "set AGENT_MODEL", "policy_violation"),
+        ("unknown-model", "not found for API version", "Set AGENT_MODEL", "model_not_found"),
     ],
 )
 async def test_two_lines_say_what_to_do(scenario: str, happened: str, to_do: str, kind: str) -> None:

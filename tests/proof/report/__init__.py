@@ -1,0 +1,1 @@
+"""The proof of `report`: large files, a real browser, a real terminal, and records at random."""

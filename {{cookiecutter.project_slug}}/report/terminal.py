@@ -1,0 +1,234 @@
+"""The report in the terminal: fits 80 columns, and says what is unknown, with its number."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .compare import Comparison, Verdict
+from .load import Records, clean
+from .summary import Details, Figures, some_turns
+
+UNKNOWN = "unknown"
+
+
+def plain_console(stderr: bool = False) -> Console:
+    """A console that prints text as it is: what a record says is no markup, and no emoji's name."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def seconds(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.2f} s"
+
+
+def usd(value: float | None) -> str:
+    """Dollars, with as many digits as a price of that size needs."""
+    if value is None:
+        return UNKNOWN
+    return f"${value:,.2f}" if value >= 100 else f"${value:.4f}" if value >= 0.01 or value == 0 else f"${value:.6f}"
+
+
+def share(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.1%}".replace("%", " %")
+
+
+def count(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def plural(number: float, what: str) -> str:
+    return f"{number:,.0f} {what}" if number == 1 else f"{number:,.0f} {what}s"
+
+
+def counts(found: dict[str, int]) -> str:
+    return ", ".join(f"{clean(name)} ({times:,})" for name, times in found.items())
+
+
+def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]]:
+    """The figures in words: a name, its figure, and what there is to say about it."""
+    f = figures
+    size = f"{plural(f.calls, 'call')}, " + ("length unknown" if f.minutes is None else f"{f.minutes:,.1f} minutes")
+    turns = "the number of the user's turns is unknown" if f.turns is None else f"{plural(f.turns, 'turn')} of the user"
+    calls = [f"{turns}, {plural(f.responses, 'response')}"]
+    if f.calls_without_end:
+        calls.append(f"{plural(f.calls_without_end, 'call')} without an end: running, or killed")
+
+    price = f"{usd(f.cost_per_call_usd)} a call, {usd(f.cost_per_minute_usd)} a minute"
+    bills = f.calls - f.calls_without_bill
+    cost = [f"of {plural(bills, 'call')} the session's bill, which holds all usage"] if bills else []
+    if f.calls_without_bill:
+        cost.append(f"of {plural(f.calls_without_bill, 'call')} the sum of the responses: there is no bill")
+    if f.unbooked_usd:
+        cost.append(f"{usd(f.unbooked_usd)} of it is usage that belongs to no response")
+    if f.responses_without_cost:
+        why = ", ".join(map(clean, details.reasons_without_cost)) or "no usage"
+        cost.append(f"{_have_no(f.responses_without_cost, f)} known cost: {why}")
+
+    waits = []
+    if f.responses_without_wait:
+        why = counts(details.reasons_without_wait)
+        waits.append(f"{_have_no(f.responses_without_wait, f)} known wait: {why}")
+    ranks = [("p50", f.wait_p50_s), ("p90", f.wait_p90_s), ("p95", f.wait_p95_s), ("p99", f.wait_p99_s)]
+    wait = UNKNOWN
+    if f.waits:
+        wait = ", ".join(f"{name} {seconds(value)}" for name, value in ranks)
+        waits.insert(0, f"{plural(f.waits, 'answer')}, the slowest took {seconds(f.wait_max_s)}")
+    if f.greeting_p50_s is not None:
+        waits.append(f"for the greeting: p50 {seconds(f.greeting_p50_s)}")
+
+    unanswered = f"{share(f.unanswered_share)} of the user's turns"
+    if f.unanswered_share is None:
+        unanswered = f"{UNKNOWN}: no session's record says it"
+    why = counts(details.reasons_unanswered)
+    silences = [f"{plural(f.unanswered, 'time')} no answer: {why}"] if f.unanswered else []
+    interrupted = f"{share(f.interrupted_share)} of the responses" + (f" ({f.interrupted:,})" if f.interrupted else "")
+    over = [f"the user spoke over {plural(f.talk_overs, 'response')}, typically {seconds(f.talk_over_p50_s)}"]
+    reconnects = "reconnects unknown" if f.reconnects is None else plural(f.reconnects, "reconnect")
+    errors = f"errors: {counts(details.errors)}" if details.errors else "no errors"
+    if f.calls_without_end == f.calls:
+        errors = "errors unknown"
+    ends = [f"calls ended by {counts(details.ends)}"] if details.ends else []
+    if f.network_round_trip_p50_s is not None:
+        ends.append(f"round trip of the network: p50 {seconds(f.network_round_trip_p50_s)}")
+    return [
+        ("Calls", size, calls),
+        ("Cost", usd(f.cost_usd), [price, *cost]),
+        ("Wait", wait, waits),
+        ("Unanswered", unanswered, silences),
+        ("Interrupted", interrupted, over if f.talk_overs else []),
+        ("Connection", f"{reconnects}, {errors}", ends),
+    ]
+
+
+def _have_no(number: int, figures: Figures) -> str:
+    return f"{number:,} of {plural(figures.responses, 'response')} {'has' if number == 1 else 'have'} no"
+
+
+def show(console: Console, records: Records, figures: Figures, details: Details) -> None:
+    """All calls."""
+    heading(console, records, [figures])
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, figure, remarks in facts(figures, details):
+        said = Text(figure, style="bold cyan" if figure != UNKNOWN else "yellow")
+        for remark in remarks:
+            said.append(f"\n{remark}", style="not bold default")
+        grid.add_row(name, said)
+    console.print(grid)
+
+    if details.slowest:
+        table = _table("Slowest answers", "Wait", "Turn", "Call", "Its parts")
+        for slow in details.slowest:
+            parts = [("model", slow.to_generation_s), ("audio", slow.to_audio_s), ("playback", slow.playback_s)]
+            parts += [("tools", slow.tools_s)] if slow.tools_s is not None else []
+            shown = ", ".join(f"{name} {value:.2f}" for name, value in parts if value is not None)
+            table.add_row(seconds(slow.wait_s), count(slow.turn), clean(slow.call), shown or UNKNOWN)
+        console.print(table)
+    if len(details.models) > 1:
+        table = _table("Cost by model", "Model", "Responses", "Cost", "Without a cost")
+        for model in details.models:
+            name = clean(model.name)
+            table.add_row(name, count(model.responses), usd(model.cost_usd), count(model.without_cost))
+        console.print(table)
+    if details.modalities:
+        table = _table("Tokens of the responses", "Modality", "Tokens", "Cost")
+        for modality in details.modalities:
+            table.add_row(modality.name, count(modality.tokens), usd(modality.cost_usd))
+        console.print(table)
+        if details.modalities_note:
+            console.print(Text(f"Cost by modality is unknown: {clean(details.modalities_note)}."))
+    if growth := some_turns(details.growth):
+        table = _table("How a call grows dearer", "Turn", "Calls", "Input tokens", "Cost of the turn")
+        for grown in growth:
+            table.add_row(count(grown.turn), count(grown.responses), count(grown.input_tokens), usd(grown.cost_usd))
+        console.print(table)
+
+
+def show_groups(console: Console, records: Records, by: str, groups: list[Figures]) -> None:
+    """A line for each value of a field."""
+    heading(console, records, groups)
+    table = _table("", by, "Calls", "Cost", "a minute", "p50", "p95", "No answer", "Cut")
+    for group in groups:
+        table.add_row(
+            clean(group.value),
+            count(group.calls),
+            usd(group.cost_usd),
+            usd(group.cost_per_minute_usd),
+            _short(group.wait_p50_s),
+            _short(group.wait_p95_s),
+            "?" if group.unanswered_share is None else share(group.unanswered_share),
+            "?" if group.interrupted_share is None else share(group.interrupted_share),
+        )
+    console.print(table)
+    console.print(
+        Text("p50, p95: wait for an answer in seconds. No answer: of the user's turns. Cut: interrupted responses.")
+    )
+    console.print(Text("?: unknown."))
+
+
+def show_comparison(
+    console: Console,
+    names: tuple[str, str],
+    sides: tuple[Figures, Figures],
+    notes: list[str],
+    comparisons: list[Comparison],
+) -> None:
+    """How much B differs from A, and whether by more than chance."""
+    for letter, name, side in zip("AB", names, sides, strict=True):
+        console.print(
+            Text(f"{letter}: {clean(name)}, {plural(side.calls, 'call')}, {plural(side.waits, 'answer')}", style="bold")
+        )
+    _notes(console, notes)
+    console.print()
+    for comparison in comparisons:
+        style = {"better": "green", "worse": "red"}.get(comparison.direction, "default")
+        console.print(Text(f"{comparison.name}: ", style="bold").append(comparison.words, style=f"not bold {style}"))
+    console.print(
+        Text("\nA → B; in brackets the 95 % interval of the difference (bootstrap over whole calls).", style="dim")
+    )
+
+
+def show_verdicts(console: Console, verdicts: list[Verdict]) -> None:
+    """What the gate says."""
+    for verdict in verdicts:
+        mark, style = ("ok    ", "green") if verdict.passed else ("FAILED", "bold red")
+        console.print(Text(f"{mark}  ", style=style).append(verdict.words, style="not bold default"))
+
+
+def heading(console: Console, records: Records, groups: list[Figures]) -> None:
+    """Which files these are, of when, and what could not be read."""
+    console.print(Text(title(records, groups), style="bold"))
+    _notes(console, records.notes)
+    console.print()
+
+
+def _notes(console: Console, notes: list[str]) -> None:
+    for note in notes:
+        console.print(Text(f"! {note}", style="yellow"))
+
+
+def title(records: Records, groups: list[Figures]) -> str:
+    """Which files these are, and of when."""
+    began = [group.began for group in groups if group.began is not None]
+    ended = [group.ended for group in groups if group.ended is not None]
+    when = f"{_minute(min(began))} to {_minute(max(ended))} UTC" if began and ended else "at times unknown"
+    return f"{records.names}: {when}"
+
+
+def _minute(iso: str) -> str:
+    return iso[:16].replace("T", " ")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for column in columns:
+        is_text = column in ("Call", "Model", "Modality", "Its parts") or (column == columns[0] and not title)
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
+    return table
+
+
+def _short(value: float | None) -> str:
+    return "?" if value is None else f"{value:.2f}"
