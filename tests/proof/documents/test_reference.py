@@ -1,6 +1,8 @@
 """What docs/reference.md says of settings, sinks, records and faults is what the code says: all of it, and no more."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -20,7 +22,7 @@ from realtime_metrics.settings import ENVIRONMENT, Settings
 from realtime_metrics.sinks import SINKS
 from realtime_metrics.sinks.console import response_rows, session_rows
 from realtime_metrics.turns import SHORT_S
-from realtime_metrics.usage import TOKEN_FIELDS
+from realtime_metrics.usage import TOKEN_FIELDS, Tokens
 from tests.fakes.samples import connection_record, response_record, session_record, unanswered_record
 from tests.proof.documents.markdown import fences, quoted, read, rows, section, tables
 from tests.proof.scenarios import names
@@ -118,7 +120,7 @@ def test_a_field_that_the_page_speaks_of_is_one_that_there_is() -> None:
     known = {name for record in _every_kind() for name in record}
     units = r"[a-z0-9_]+_(?:s|usd|tokens|reason|per_second)"
     spoken_of = {word for word in quoted(REFERENCE) if re.fullmatch(units, word)}
-    assert spoken_of - {key for key in ENVIRONMENT} <= known
+    assert spoken_of - set(ENVIRONMENT) <= known
 
 
 def test_every_scenario_is_told_with_what_to_do() -> None:
@@ -152,12 +154,20 @@ def test_every_reason_for_an_end_is_told() -> None:
     assert told == {*watch._ENDS.values(), *(reason.value for reason in CloseReason)}
 
 
+def test_every_option_of_the_report_is_told() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "report", "--help"], cwd=PROJECT, capture_output=True, encoding="utf-8", check=True
+    )
+    options = set(re.findall(r"(?m)^  (--\w+)", shown.stdout))
+    assert {name.split()[0] for name in _named("Looking back") if name.startswith("--")} == options
+
+
 def test_the_example_of_own_prices_works_as_it_stands(tmp_path: Path) -> None:
     (example,) = [content for info, content in fences(REFERENCE) if info == "toml"]
     path = tmp_path / "prices.toml"
     path.write_text(example, "utf-8")
     million = {"input_tokens": 10**6, "input_audio_tokens": 10**6, "output_tokens": 10**6, "total_tokens": 2 * 10**6}
-    tokens = {**dict.fromkeys(TOKEN_FIELDS, 0), **million}
+    tokens: Tokens = {**dict.fromkeys(TOKEN_FIELDS, 0), **million}
     cost = Prices(path).cost(tokens, Settings.model_fields["model"].default, google_live.GoogleLive.price_list, 0.0)
     assert cost.usd == 3 + 2
 

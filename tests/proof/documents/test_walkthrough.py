@@ -105,8 +105,11 @@ TO_BE_WRITTEN = {
     "demo/scenarios/close-before-audio.toml",
     "demo/scenarios/forecast.toml",
 }
-IN_ITS_FOLDER = {"close-1011.toml": "demo/scenarios/close-1011.toml", "monitoring.py": "realtime_metrics/sinks/monitoring.py"}
-IN_ITS_FOLDER |= {"console.py": "realtime_metrics/sinks/console.py"}
+IN_ITS_FOLDER = {
+    "close-1011.toml": "demo/scenarios/close-1011.toml",
+    "console.py": "realtime_metrics/sinks/console.py",
+    "monitoring.py": "realtime_metrics/sinks/monitoring.py",
+}
 
 
 @pytest.mark.parametrize("document", ["AGENTS.md", "docs/walkthrough.md"])
