@@ -300,18 +300,21 @@ class Recorder:
 
     # -- the audio
 
+    @_guarded
     def _on_playback_began(self, playback: Playback) -> None:
         self._playing = self._responses.of_speech(self._session.current_speech)
         if self._playing is not None:
             self._playing.playbacks.append(playback)
         self._turns.playback_began(playback)
 
+    @_guarded
     def _on_agent_heard(self, playback: Playback) -> None:
         first_sound_at = playback.first_sound_at or time.monotonic()
         if self._first_audio_after_s is None:
             self._first_audio_after_s = first_sound_at - self._began_at
         self._turns.agent_heard(first_sound_at)
 
+    @_guarded
     def _on_playback_ended(self, playback: Playback) -> None:
         response, self._playing = self._playing, None
         self._turns.playback_ended(playback)

@@ -81,14 +81,14 @@ class Response:
     @property
     def audio_s(self) -> float | None:
         """How much audio went to the output; unknown where there is none."""
-        return sum(each.audio_s for each in self.playbacks) if self.has_audio_output else None
+        return sum((each.audio_s for each in self.playbacks), 0.0) if self.has_audio_output else None
 
     @property
     def heard_s(self) -> float | None:
         """How much of it was played; unknown where there is no output, or it still plays."""
         if not self.has_audio_output or self.is_playing:
             return None
-        return sum(each.heard_s or 0.0 for each in self.playbacks)
+        return sum((each.heard_s or 0.0 for each in self.playbacks), 0.0)
 
     @property
     def interrupted(self) -> bool:
@@ -305,10 +305,7 @@ class Responses:
         self._recorded[response.request_id] = response.usage
         if len(self._recorded) > _REMEMBERED:
             self._recorded.popitem(last=False)
-        try:
-            self._record(response)
-        except Exception:  # costs no other record
-            self._failures.log("recording a response")
+        self._failures.guard("recording a response", self._record, response)  # one costs no other
 
     def close(self) -> None:
         """Records all that is open."""

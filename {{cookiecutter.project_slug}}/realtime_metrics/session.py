@@ -120,7 +120,7 @@ class Bill:
             return None, self.unpriced_reason, None
         if self.tokens is None and usage_reason is not None:
             return None, usage_reason, None
-        notes = (f"{note} ({count} times)" for note, count in self._notes.items())
+        notes = (note if count == 1 else f"{note} ({count} times)" for note, count in self._notes.items())
         return float(self.usd), None, "; ".join(notes) or None
 
     def usage_reason(self, sums: Sums) -> str | None:

@@ -112,8 +112,8 @@ def wait_of(marks: Marks, tools: Iterable[ToolRun], ttft_s: float | None, model_
         wait.time_to_first_audio_from = wait.time_to_first_audio_by = None
         wait.time_to_first_audio_reason = marks.silent_because if heard_at is None else marks.speech_end.reason
 
-    if ttft_s is not None and model_s is not None:
-        wait.duration_s = max(0.0, model_s - ttft_s)
+    if ttft_s is not None and model_s is not None and model_s > ttft_s:
+        wait.duration_s = model_s - ttft_s
     else:
         wait.duration_s, wait.duration_reason = _duration(marks)
     return wait

@@ -46,6 +46,7 @@ def watch(ctx: JobContext, session: AgentSession[Any], settings: Settings) -> Re
         customer=customer_of(ctx.job.metadata),
     )
     ctx.add_shutdown_callback(recorder.aclose)
+    ctx.add_shutdown_callback(_silence_console)
     _keep_why_the_room_was_left(ctx.room, recorder)
     _end_job_on_failure(ctx, session, recorder)
     return recorder
@@ -98,6 +99,14 @@ def _end_job_on_failure(ctx: JobContext, session: AgentSession[Any], recorder: R
 
     session.on("close", on_close)
     session.on("speech_created", on_speech_created)
+
+
+async def _silence_console() -> None:
+    """Ends the local console's audio before its loop: else it complains of that in tracebacks."""
+    console = AgentsConsole.get_instance()
+    for switch in ("set_microphone_enabled", "set_speaker_enabled"):
+        if console.enabled and hasattr(console, switch):
+            getattr(console, switch)(False)
 
 
 async def _end_console() -> None:
