@@ -33,6 +33,10 @@ SHORTENED = {
     'uv run pytest -m "not slow"': "uv run pytest --collect-only -q",
     "uv run bench/rendering.py": 'uv run python -c "from bench.rendering import measured; measured(1)"',
     "uv run -m demo": "uv run -m demo --list",  # `make demo` runs all of it
+    # The proof makes reports of records (tests/proof/documents); a new project has none.
+    "uv run -m report": "uv run -m report --help",
+    "uv run -m report --by model": "uv run -m report --help",
+    "uv run -m report --html report.html": "uv run -m report --help",
     # A folder of its own: the other commands render the same project into build/.
     "uv run cookiecutter --no-input --output-dir build .": "uv run cookiecutter --no-input --output-dir build/new .",
     "cd build/my-voice-agent": "cd build/new/my-voice-agent",
