@@ -197,6 +197,6 @@ def _every_kind() -> Iterable[dict[str, Any]]:
 def _kinds_of_failure() -> set[str]:
     source = "".join(path.read_text("utf-8") for path in (PROJECT / "realtime_metrics").glob("*.py"))
     kinds = set(re.findall(r'(?:Failure|_sums\.error)\(\s*"(\w+)"', source))
-    kinds |= {kind for _, failure in google_live._WORDS for kind in [failure.kind]}
+    kinds |= {kind for kind, _, _ in google_live._WORDS.values()}
     kinds |= {re.sub(r"\d+$", "", errors.closed("", code, "").kind) for code in (1011, 4000)}
     return kinds | {"http_", "http_error"}

@@ -10,7 +10,7 @@ from livekit.agents.metrics import RealtimeModelMetrics
 from demo.agent_process import PROJECT
 from demo.gemini_server import GeminiLiveServer
 from realtime_metrics.sinks import SINKS
-from tests.fakes.samples import EVERY_KIND
+from tests.fakes.samples import EVERY_KIND, response_record
 from tests.proof.documents.markdown import Fence, fences, quoted, read, section, tables
 from tests.proof.wire.in_process import WireAgent, WireSession, led_to
 from tests.proof.wire.quick import quick
@@ -85,6 +85,15 @@ def test_every_field_of_the_metrics_is_set_beside_one_of_ours() -> None:
         said = quoted(row[2])
         assert said or row[2] == "The same names, once for each response"
         assert all(any(re.fullmatch(name.replace("…", "[a-z_]+"), known) for known in ours) for name in said), row
+
+
+def test_the_line_that_is_shown_is_a_records_and_of_the_same_response() -> None:
+    (line,) = [json.loads(content.replace("\n", " ")) for info, content in fences(WALKTHROUGH) if info == "text"]
+    (printed,) = [json.loads(content) for info, content in fences(WALKTHROUGH) if info == "json"]
+    order = list(response_record().as_dict())
+    assert [name for name in order if name in line] == list(line)
+    for name in printed.keys() & line.keys() - {"timestamp", "tokens_per_second"}:
+        assert line[name] == printed[name], name
 
 
 def test_every_exercise_is_short_enough_to_be_read_and_begins_with_what_to_do() -> None:
