@@ -112,7 +112,7 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
         ("AGENT_VOICE", "puck", "Puck"),
         ("AGENT_PORT", "99999", "65535"),
         ("AGENT_CONTEXT_COMPRESSION", "maybe", "boolean"),
-        ("METRICS_SINKS", "foo", "choose from console, jsonl, log"),
+        ("METRICS_SINKS", "foo", "console, jsonl, log"),
         ("METRICS_LATENCY_BUDGET_S", "0", "greater than 0"),
         ("METRICS_LATENCY_BUDGET_S", "inf", "finite number"),
         ("METRICS_PRICES_PATH", "nowhere.toml", "cannot be read"),
@@ -132,7 +132,7 @@ def test_a_wrong_value_is_one_line_with_setting_value_and_what_is_allowed(
     [
         ("temperature = 3", "agent.toml: temperature = 3"),
         ('voice = "Nobody"', "agent.toml: voice = 'Nobody': choose from Achernar"),
-        ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = ['foo']: no sink is called foo: choose from console"),
+        ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = ['foo']: no sink is called foo: choose from "),
         ("temprature = 1", "agent.toml: 'temprature' is no setting: choose from name, voice"),
         ("voice = Puck", "agent.toml cannot be read: voice: "),
     ],
