@@ -1,4 +1,4 @@
-"""When could whom be heard: by the level of the audio itself, in both directions. No audio is kept.
+"""When the user and the agent could be heard, by the level of the audio itself. No audio is kept.
 
 `Ears` puts itself first into the session's public audio input and output and lets every frame pass, as it is and at
 once (about 15 µs a frame). A voice detection's mark of the end of speech lies about 0.1 s after the last sound, as it

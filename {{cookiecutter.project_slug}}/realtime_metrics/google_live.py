@@ -4,8 +4,7 @@ The Google plugin knows more than it tells: its `_handle_usage_metadata` turns G
 framework's metrics and drops thoughts, tool-use prompt tokens, cached content without details, VIDEO and DOCUMENT, and
 all usage before the first generation (read in livekit-plugins-google 1.8.9). `emit` is synchronous, so the raw message
 can be kept for whoever hears the metrics while that method runs. Only this file uses private names of the plugin; with
-a plugin that lacks them the agent runs on with the public figures, and the log says so. A contract test fails when the
-plugin changes.
+a plugin that lacks them the agent runs on with the public figures, and the log says so; a test fails.
 """
 
 import re
@@ -107,11 +106,11 @@ class GoogleLiveSession(ProviderSession):
         self._raw: UsageMetadata | None = None
         self._finish_reason: str | None = None
         self._turn_is_explained = False
-        """Whether the turn made a response, or was interrupted before: else its end is the end of nothing."""
+        """Whether the turn made a response, or was interrupted before. If neither, its end means that it was empty."""
         self._turn_has_just_ended = False
         self._whole = False
         self._failures = OwnFailures()
-        # The plugin emits the first when a generation ends, and the second when one begins by itself or is interrupted.
+        # despite its name, the first says that a generation ended; the second that one began by itself or was interrupted
         session.on("input_speech_stopped", self._on_generation_ended)
         session.on("input_speech_started", self._on_interrupted)
         session.on("generation_created", self._on_generation_created)

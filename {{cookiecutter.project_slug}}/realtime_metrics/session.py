@@ -1,6 +1,5 @@
 """Sums over a session's records, and the bill: all usage that reached the process, also what no response holds."""
 
-from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from .prices import Cost
 from .usage import OUTPUT_UNCOUNTED, PUBLIC_ONLY, WITH_ANSWER, Tokens, added
-from .waits import Wait, percentile
 
 if TYPE_CHECKING:
     from .records import ResponseRecord
@@ -57,29 +55,6 @@ class Sums:
         """Counts a failure; how many of its kind there were."""
         self.errors[kind] = count = self.errors.get(kind, 0) + 1
         return count
-
-
-class Waits:
-    """The waits for answers to the user."""
-
-    def __init__(self) -> None:
-        self.over_budget = 0
-        self._seconds = array("d")  # a long session has many: 8 bytes each
-
-    def add(self, wait: Wait, budget_s: float | None) -> bool | None:
-        """Whether it is over the budget; unknown without a budget or a wait."""
-        wait_s = wait.time_to_first_audio_s
-        if wait_s is not None and wait.time_to_first_audio_from == "user_speech_end":
-            self._seconds.append(wait_s)
-        if wait_s is None or budget_s is None:
-            return None
-        self.over_budget += wait_s > budget_s
-        return wait_s > budget_s
-
-    def percentiles_s(self) -> tuple[float | None, float | None, float | None]:
-        """p50, p95 and the longest."""
-        ordered = sorted(self._seconds)
-        return percentile(ordered, 0.50), percentile(ordered, 0.95), percentile(ordered, 1.0)
 
 
 class Bill:

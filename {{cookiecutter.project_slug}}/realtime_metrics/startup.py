@@ -14,7 +14,7 @@ from .settings import Settings, SettingsError, in_job_process, read_settings
 from .sinks import SINKS
 
 PROVIDER: Provider = GoogleLive()
-"""Who the realtime model's provider is: the one line that chooses."""
+"""Whose words, prices, voices and key the reporting uses: that of the model that `agent.py` makes."""
 
 _CONNECTED_COMMANDS = {"dev", "start"}
 _LIVEKIT_KEYS = {"LIVEKIT_URL": "--url", "LIVEKIT_API_KEY": "--api-key", "LIVEKIT_API_SECRET": "--api-secret"}
