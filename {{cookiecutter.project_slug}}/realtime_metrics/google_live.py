@@ -110,7 +110,7 @@ class GoogleLiveSession(ProviderSession):
         self._turn_has_just_ended = False
         self._whole = False
         self._failures = OwnFailures()
-        # despite its name, the first says that a generation ended; the second that one began by itself or was interrupted
+        # despite their names: a generation ended; one began by itself, or was interrupted
         session.on("input_speech_stopped", self._on_generation_ended)
         session.on("input_speech_started", self._on_interrupted)
         session.on("generation_created", self._on_generation_created)
