@@ -15,6 +15,7 @@ from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext, Sp
 from livekit.agents.cli import AgentsConsole
 from livekit.agents.voice import SpeechHandle
 
+from .network import sample_round_trip
 from .recorder import Recorder
 from .settings import Settings
 from .sinks import make_sinks
@@ -47,6 +48,7 @@ def watch(ctx: JobContext, session: AgentSession[Any], settings: Settings) -> Re
     )
     ctx.add_shutdown_callback(recorder.aclose)
     _keep_why_the_room_was_left(ctx.room, recorder)
+    sample_round_trip(ctx, recorder)
     _end_job_on_failure(ctx, session, recorder)
     return recorder
 
