@@ -123,6 +123,7 @@ class _Testcall:
             TextColumn("{task.description}"),
             console=self._console,
             disable=not self._console.is_terminal,
+            transient=True,
         )
 
     async def run(self) -> int:
@@ -176,7 +177,7 @@ class _Testcall:
         self._progress.update(self._task, description=f"turn {turn.number} of {len(self._spoken)}")
         came = f"[red]{escape(turn.unanswered)}[/]" if turn.unanswered else f"answered after {turn.wait_s:.2f} s"
         if turn.talk_over_s is not None:
-            came = f"the agent was silent after {turn.talk_over_s:.2f} s; {came}"
+            came = f"silent after {turn.talk_over_s:.2f} s, {came}"
         self._line(f"{self._prefix(call)}{escape(turn.said)} → {came}")
 
     def _prefix(self, call: Call) -> str:

@@ -29,6 +29,8 @@ INTERRUPT_AFTER_S = 1.0
 """How long the agent is let speak before it is interrupted."""
 LONGEST_ANSWER_S = 60.0
 """Nobody listens any longer."""
+HANG_UP_S = 0.5
+"""Until the room is deleted after the caller."""
 CUSTOMER = "testcall"
 """`customer` in the agent's records of such a call: no report is to take it for a customer's."""
 
@@ -162,6 +164,8 @@ class Caller:
                 await asyncio.gather(*self._work, return_exceptions=True)
                 with contextlib.suppress(Exception):
                     await asyncio.wait_for(self._room.disconnect(), 3)
+                    # the agent is to notice that the caller hung up, not that the room is gone
+                    await asyncio.sleep(HANG_UP_S)
                 with contextlib.suppress(Exception):
                     await asyncio.wait_for(server.room.delete_room(api.DeleteRoomRequest(room=self.call.room)), 3)
         return self.call
@@ -254,8 +258,11 @@ class Caller:
             self._start(self._hear(rtc.AudioStream(track, sample_rate=SAMPLE_RATE, num_channels=1)))
 
     async def _hear(self, stream: rtc.AudioStream) -> None:
-        async for event in stream:
-            self._ear.hear(np.frombuffer(event.frame.data, np.int16), time.monotonic())
+        try:
+            async for event in stream:
+                self._ear.hear(np.frombuffer(event.frame.data, np.int16), time.monotonic())
+        finally:
+            await stream.aclose()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._work.add(asyncio.get_running_loop().create_task(work))
