@@ -30,6 +30,8 @@ _ENDS = {
     rtc.DisconnectReason.STATE_MISMATCH: "server_lost",
     rtc.DisconnectReason.CONNECTION_TIMEOUT: "server_lost",
     rtc.DisconnectReason.MEDIA_FAILURE: "server_lost",
+    # the server was killed, and connecting again was given up (seen with livekit 1.1.21)
+    rtc.DisconnectReason.UNKNOWN_REASON: "server_lost",
 }
 """Why the room was left, and what a call's end is called for it."""
 
