@@ -55,9 +55,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    lines = (__doc__ or "").strip().splitlines()
-    parser = argparse.ArgumentParser(prog="python -m testcall", description="\n".join(lines).replace("`", ""))
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m testcall", description=(__doc__ or "").replace("`", ""))
     parser.add_argument(
         "--turns", type=_count, default=TURNS, metavar="N", help="what is said; the last interrupts (4)"
     )

@@ -35,7 +35,7 @@ class Ear:
         """Takes the next piece of audio, which plays from when it has arrived."""
         # a busy machine notices pieces late, several at once: they play one after the other all the same
         late_s = arrived_at - self._played_until
-        began_at = self._played_until + 0.05 * late_s if 0 < late_s < 0.2 else arrived_at
+        began_at = self._played_until + 0.005 * late_s if 0 < late_s < 0.2 else arrived_at  # clocks drift apart
         self._played_until = began_at + len(samples) / SAMPLE_RATE
         for start in range(0, len(samples), BLOCK):
             if is_loud(samples[start : start + BLOCK]):
