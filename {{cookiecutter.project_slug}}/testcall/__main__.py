@@ -40,18 +40,21 @@ def main() -> int:
         livekit = _livekit()
         spoken = list(islice(cycle(utterances(arguments.wav)), arguments.turns))
     except (SettingsError, SpeechError) as error:
-        print(clean(error, 2000), file=sys.stderr)
-        return 2
+        return _refuse(error)
     # whoever ends it deletes its rooms, too
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         return asyncio.run(_Testcall(arguments, settings, livekit, spoken).run())
     except SettingsError as error:
-        print(clean(error, 2000), file=sys.stderr)
-        return 2
+        return _refuse(error)
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
+
+
+def _refuse(error: Exception) -> int:
+    print("\n".join(clean(line, 500) for line in str(error).splitlines()), file=sys.stderr)
+    return 2
 
 
 def _arguments() -> argparse.Namespace:
