@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from itertools import cycle, islice
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from realtime_metrics.log import clean
 from realtime_metrics.settings import PROJECT, Settings, SettingsError, read_settings
-from testcall.caller import Call, Caller, LiveKit, Turn
+from testcall.caller import NO_AGENT, Call, Caller, LiveKit, Turn
 from testcall.records import AgentRecords
 from testcall.results import Results
 from testcall.speech import SpeechError, Utterance, utterances
@@ -35,6 +36,7 @@ def main() -> int:
     """Calls; the exit code."""
     arguments = _arguments()
     load_dotenv(PROJECT / ".env.local")
+    warnings.filterwarnings("ignore", message="The HMAC key is")  # that of `livekit-server --dev` is short
     try:
         settings = read_settings()
         livekit = _livekit()
@@ -157,8 +159,9 @@ class _Testcall:
             async with self._livekit.api() as server:
                 await server.room.list_rooms(api.ListRoomsRequest(names=["testcall"]))
         except api.ServerError as error:
-            why = "refuses LIVEKIT_API_KEY and LIVEKIT_API_SECRET" if error.status == 401 else "answers"
-            raise SettingsError([f"LIVEKIT_URL={url!r} {why}: {clean(error.message)}"]) from None
+            refused = "refuses LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+            why = refused if error.status == 401 else f"answers {error.status}: {clean(error.message)}"
+            raise SettingsError([f"LIVEKIT_URL={url!r} {why}"]) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise SettingsError([f"LIVEKIT_URL={url!r} cannot be reached: {clean(error)}"]) from None
 
@@ -189,7 +192,7 @@ class _Testcall:
         self._console.print(results.table())
         for line in results.summary():
             self._line(line)
-        if not all(call.agent_came for call in results.calls):
+        if any(call.problem == NO_AGENT for call in results.calls):
             self._line(_what_to_check(self._settings.name))
         if records is not None:
             for call in results.calls:

@@ -23,6 +23,7 @@ from testcall.stopwatch import BLOCK, BLOCK_S, SAMPLE_RATE, Ear, Samples, is_lou
 
 JOIN_LIMIT_S = 20.0
 """An agent that has not come by then is not coming."""
+NO_AGENT = f"no agent came within {JOIN_LIMIT_S:g} s"
 QUIET_S = 1.0
 """After so much silence the agent has said what it had to say, and it is the caller's turn."""
 INTERRUPT_AFTER_S = 1.0
@@ -187,7 +188,7 @@ class Caller:
         except (rtc.ConnectError, api.ServerError, aiohttp.ClientError, TimeoutError) as error:
             raise CallError(f"the room cannot be joined: {clean(getattr(error, 'message', error))}") from None
         if not await self._comes_about(self._agent_is_here, JOIN_LIMIT_S):
-            raise CallError(f"no agent came within {JOIN_LIMIT_S:g} s")
+            raise CallError(NO_AGENT)
         self.call.agent_came = True
 
     async def _converse(self, spoken: Sequence[Utterance]) -> None:
