@@ -138,7 +138,9 @@ class _Testcall:
             self._task = self._progress.add_task("ringing", total=self._arguments.calls)
             places = asyncio.Semaphore(self._arguments.at_once)
             async with asyncio.TaskGroup() as group:
-                calling = [group.create_task(self._call(places)) for _ in range(self._arguments.calls)]
+                calling = [
+                    group.create_task(self._call(number, places)) for number in range(1, self._arguments.calls + 1)
+                ]
             calls = [task.result() for task in calling]
             if records is not None:
                 self._progress.update(self._task, description="waiting for the agent's records")
@@ -165,9 +167,10 @@ class _Testcall:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise SettingsError([f"LIVEKIT_URL={url!r} cannot be reached: {clean(error)}"]) from None
 
-    async def _call(self, places: asyncio.Semaphore) -> Call:
+    async def _call(self, number: int, places: asyncio.Semaphore) -> Call:
         async with places:
-            caller = Caller(self._livekit, self._settings.name, self._settings.metrics_answer_limit_s, self._tell)
+            limit_s = self._settings.metrics_answer_limit_s
+            caller = Caller(number, self._livekit, self._settings.name, limit_s, self._tell)
             call = await caller.run(self._spoken)
             self._progress.advance(self._task)
             if call.problem is not None:
@@ -179,13 +182,13 @@ class _Testcall:
         if turn.number == 1 and call.time_to_answer_s is not None:
             self._line(f"{self._prefix(call)}the agent spoke after {call.time_to_answer_s:.2f} s")
         self._progress.update(self._task, description=f"turn {turn.number} of {len(self._spoken)}")
-        came = f"[red]{escape(turn.unanswered)}[/]" if turn.unanswered else f"answered after {turn.wait_s:.2f} s"
+        came = f"[red]{escape(turn.unanswered)}[/]" if turn.unanswered else f"answer after {turn.wait_s:.2f} s"
         if turn.talk_over_s is not None:
             came = f"silent after {turn.talk_over_s:.2f} s, {came}"
         self._line(f"{self._prefix(call)}{escape(turn.said)} → {came}")
 
     def _prefix(self, call: Call) -> str:
-        return f"  {call.room}: " if self._arguments.calls > 1 else "  "
+        return f"  call {call.number}: " if self._arguments.calls > 1 else "  "
 
     def _show(self, results: Results, records: AgentRecords | None) -> None:
         self._line("")

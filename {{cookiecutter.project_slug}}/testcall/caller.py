@@ -77,6 +77,7 @@ class Turn:
 class Call:
     """What the caller lived through."""
 
+    number: int = 1
     room: str = field(default_factory=lambda: f"testcall-{uuid.uuid4().hex[:8]}")
     agent_came: bool = False
     time_to_answer_s: float | None = None
@@ -130,6 +131,7 @@ class Caller:
     """Makes one call.
 
     Args:
+        number: of the call, from 1.
         livekit: where.
         agent_name: whom to send for; empty: an agent comes by itself.
         limit_s: a turn that has no answer by then is unanswered.
@@ -137,9 +139,9 @@ class Caller:
     """
 
     def __init__(
-        self, livekit: LiveKit, agent_name: str, limit_s: float, on_turn: Callable[[Call, Turn], None]
+        self, number: int, livekit: LiveKit, agent_name: str, limit_s: float, on_turn: Callable[[Call, Turn], None]
     ) -> None:
-        self.call = Call()
+        self.call = Call(number)
         self._livekit = livekit
         self._agent_name = agent_name
         self._limit_s = limit_s

@@ -80,19 +80,15 @@ class Results:
     def table(self) -> Table:
         """One row a turn."""
         table = Table(box=box.SIMPLE_HEAD, title="By the caller's stopwatch", title_justify="left")
-        if len(self.calls) > 1:
-            table.add_column("Call", justify="right")
-        table.add_column("Turn", justify="right")
+        figures = ("Waited", "Record", "The way", "Talk-over") if self._records else ("Waited", "Talk-over")
+        table.add_column("Turn", justify="right", no_wrap=True)
         table.add_column("You said", overflow="ellipsis", no_wrap=True)
-        table.add_column("Waited", justify="right")
-        if self._records:
-            table.add_column("Record", justify="right")
-            table.add_column("The way", justify="right")
-        table.add_column("Talk-over", justify="right")
-        for number, call in enumerate(self.calls, 1):
+        for name in figures:
+            table.add_column(name, justify="right", no_wrap=True)
+        for call in self.calls:
             for turn in self._call(call)["turns"]:
-                cells = [str(number)] if len(self.calls) > 1 else []
-                cells += [str(turn["turn"]), escape(turn["said"]), self._waited(turn)]
+                number = f"{call.number}.{turn['turn']}" if len(self.calls) > 1 else str(turn["turn"])
+                cells = [number, escape(turn["said"]), self._waited(turn)]
                 if self._records:
                     cells += [_seconds(turn["record_s"]), _seconds(turn["difference_s"])]
                 table.add_row(*cells, _seconds(turn["talk_over_s"], unknown=""))
@@ -105,7 +101,7 @@ class Results:
             sorted(call[key] for call in calls if call[key] is not None)
             for key in ("time_to_answer_s", "record_first_audio_after_s", "record_unanswered")
         )
-        of_jobs_s = f"; of this after the job's start: {_spread(of_jobs)}" if of_jobs else ""
+        of_jobs_s = f"; of this after the job's start: {_spread(of_jobs)}" if len(of_jobs) == 1 else ""
         of_records = f"; by the records {sum(unanswered)}" if unanswered else ""
         lines = [
             f"Time to answer  {_spread(to_answer)}{of_jobs_s}",

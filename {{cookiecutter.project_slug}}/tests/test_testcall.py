@@ -68,7 +68,7 @@ async def test_each_turn_stands_beside_the_record_of_its_answer(tmp_path: Path) 
     path, now = tmp_path / "metrics.jsonl", time.time()
     path.write_text('{"kind": "session", "room": "testcall-1"}\n', "utf-8")
     records = AgentRecords(path)  # what was there before is of another call
-    call = Call("testcall-1", agent_came=True, time_to_answer_s=1.5)
+    call = Call(room="testcall-1", agent_came=True, time_to_answer_s=1.5)
     call.turns = [Turn(1, "One.", now, wait_s=0.9), Turn(2, "Two.", now + 10, unanswered="silence for 8 s")]
     call.turns.append(Turn(3, "Three.", now + 20, wait_s=1.1))
     with path.open("a", encoding="utf-8") as file:

@@ -26,7 +26,7 @@ STORY = Scenario(greeting=Reply(text="Hello!", audio_s=0.6, latency_s=0.2), turn
 @asynccontextmanager
 async def in_the_middle_of_an_answer(it: Place, number: int = 1) -> AsyncIterator[tuple[Call, asyncio.Task[Call]]]:
     """A call whose caller listens to the long answer, and hangs up in the end. `number` of the call at this place."""
-    caller = Caller(it.livekit.livekit, read_settings({}).name, 8.0, lambda *_: None)
+    caller = Caller(number, it.livekit.livekit, read_settings({}).name, 8.0, lambda *_: None)
     calling = asyncio.create_task(caller.run(utterances(None)[:1]))
     try:
         await it.speaking(2 * number)
