@@ -19,30 +19,29 @@ pytestmark = needs_livekit_server
 CALLS = 5
 SHORT = Scenario(
     greeting=Reply(text="Hello!", audio_s=0.6, latency_s=0.2),
-    turns=(
-        Turn(user="rain", text="No, it stays sunny.", audio_s=3.0, latency_s=0.3),
-        Turn(user="moon", text="Far, far away.", audio_s=1.0, latency_s=0.3),
-    ),
+    turns=(Turn(user="rain", text="No, it stays sunny.", audio_s=1.5, latency_s=0.3),),
 )
+PATIENT = {"METRICS_ANSWER_LIMIT_S": "30"}
+"""Five calls can be a lot for a machine that is busy with other tests."""
 
 
+@pytest.mark.timing
 async def test_five_calls_at_once_are_all_answered_and_every_figure_agrees(tmp_path: Path) -> None:
     port = free_port()
-    monitoring = {"METRICS_SINKS": "jsonl,prometheus,otlp", "METRICS_PROMETHEUS_PORT": str(port)}
+    monitoring = {"METRICS_SINKS": "jsonl,prometheus,otlp", "METRICS_PROMETHEUS_PORT": str(port), **PATIENT}
     with OtlpReceiver() as otlp:
         async with place(tmp_path, SHORT, {**monitoring, **otlp.env}) as it:
-            calls = ("--calls", str(CALLS), "--at-once", str(CALLS), "--turns", "2")
-            result = await testcall(it.livekit, *calls, "--json", "--records", str(it.jsonl))
+            calls = ("--calls", str(CALLS), "--at-once", str(CALLS), "--turns", "1")
+            result = await testcall(it.livekit, *calls, "--json", "--records", str(it.jsonl), **PATIENT)
             assert (result.code, result.figures["unanswered"]) == (0, 0), result.stderr
-            rooms = [call["room"] for call in result.figures["calls"]]
-            sessions = [await it.session(room) for room in rooms]
+            sessions = [await it.session(call["room"]) for call in result.figures["calls"]]
             metrics = await asyncio.to_thread(scraped, port)
             assert await it.agents[0].stop(30) == 0
             assert len({session["session_id"] for session in sessions}) == CALLS
             assert len(it.billed()) == CALLS  # a process each
             assert sorted(it.billed().values()) == sorted(session["total_tokens"] for session in sessions)
             responses = it.records("response")
-    assert len(responses) == 3 * CALLS
+    assert [session["responses"] for session in sessions] == [2] * CALLS
     tokens = {way: sum(record[f"{way}_tokens"] for record in responses) for way in ("input", "output")}
     cost_usd = sum(record["cost_usd"] for record in responses)
 
