@@ -15,6 +15,7 @@ from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext, Sp
 from livekit.agents.cli import AgentsConsole
 from livekit.agents.voice import SpeechHandle
 
+from .network import sample_round_trip
 from .recorder import Recorder
 from .settings import Settings
 from .sinks import make_sinks
@@ -29,6 +30,8 @@ _ENDS = {
     rtc.DisconnectReason.STATE_MISMATCH: "server_lost",
     rtc.DisconnectReason.CONNECTION_TIMEOUT: "server_lost",
     rtc.DisconnectReason.MEDIA_FAILURE: "server_lost",
+    # the server was killed, and connecting again was given up (seen with livekit 1.1.21)
+    rtc.DisconnectReason.UNKNOWN_REASON: "server_lost",
 }
 """Why the room was left -> what a call's end is called for it."""
 
@@ -48,6 +51,7 @@ def watch(ctx: JobContext, session: AgentSession[Any], settings: Settings) -> Re
     ctx.add_shutdown_callback(recorder.aclose)
     ctx.add_shutdown_callback(_silence_console)
     _keep_why_the_room_was_left(ctx.room, recorder)
+    sample_round_trip(ctx, recorder)
     _end_job_on_failure(ctx, session, recorder)
     return recorder
 
