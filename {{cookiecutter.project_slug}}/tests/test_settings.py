@@ -111,7 +111,7 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
         ("AGENT_VOICE", "puck", "Puck"),
         ("AGENT_PORT", "99999", "65535"),
         ("AGENT_CONTEXT_COMPRESSION", "maybe", "boolean"),
-        ("METRICS_SINKS", "foo", "choose from console, jsonl, log"),
+        ("METRICS_SINKS", "foo", "choose from console, jsonl, line, log"),
         ("METRICS_LATENCY_BUDGET_S", "0", "greater than 0"),
         ("METRICS_LATENCY_BUDGET_S", "inf", "finite number"),
         ("METRICS_PRICES_PATH", "nowhere.toml", "cannot be read"),

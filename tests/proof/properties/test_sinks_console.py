@@ -30,7 +30,7 @@ def test_any_numbers_fit_80_columns_and_none_is_cut(counts: list[int], seconds: 
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=300))
-def test_long_names_and_reasons_are_folded_and_never_cut(name: str) -> None:
+def test_long_names_never_break_the_frame(name: str) -> None:
     text = rendered(_shown(response_record(model=name)), Console(file=io.StringIO(), width=80))
     assert max(cell_len(line) for line in text.splitlines()) <= 80
     assert "Response 2" in text
