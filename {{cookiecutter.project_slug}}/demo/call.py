@@ -109,6 +109,8 @@ async def call(
         variables = {**server.env, "METRICS_SINKS": sinks, "METRICS_JSONL_PATH": str(path), **(env or {})}
         if scenario.model is not None:
             variables.setdefault("AGENT_MODEL", scenario.model)
+        if scenario.cost_limit_usd is not None:
+            variables.setdefault("METRICS_COST_LIMIT_USD", str(scenario.cost_limit_usd))
         arguments = ("console", entrypoint or scenario.entrypoint, "--connect-addr", host.address)
         started_at = time.time()
         agent = await stack.enter_async_context(AgentProcess(*arguments, env=variables, cwd=project))

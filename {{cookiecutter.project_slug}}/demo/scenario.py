@@ -132,6 +132,8 @@ class Scenario(_Part):
     """One line for `--list`."""
     model: str | None = None
     """What the agent is to ask for (AGENT_MODEL), where it matters: each family of models has a wire of its own."""
+    cost_limit_usd: float | None = Field(None, gt=0)
+    """What the call may cost (METRICS_COST_LIMIT_USD), where it matters."""
     entrypoint: str = "agent.py"
     """The agent to run; `demo/tool_agent.py` is the same agent with a tool."""
     connects: tuple[Connect, ...] = ()

@@ -71,6 +71,7 @@ def test_every_setting_has_a_variable_that_overrides_agent_toml(tmp_path: Path) 
         "metrics_jsonl_path": Path("other.jsonl"),
         "metrics_latency_budget_s": 1.5,
         "metrics_answer_limit_s": 5.0,
+        "metrics_cost_limit_usd": 0.5,
         "metrics_prices_path": prices,
         "metrics_prometheus_port": 9465,
     }
@@ -113,6 +114,8 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
         ("AGENT_CONTEXT_COMPRESSION", "maybe", "boolean"),
         ("METRICS_SINKS", "foo", "choose from console, jsonl, line, log"),
         ("METRICS_LATENCY_BUDGET_S", "0", "greater than 0"),
+        ("METRICS_COST_LIMIT_USD", "0", "greater than 0"),
+        ("METRICS_COST_LIMIT_USD", "5 cents", "number"),
         ("METRICS_LATENCY_BUDGET_S", "inf", "finite number"),
         ("METRICS_PRICES_PATH", "nowhere.toml", "cannot be read"),
     ],
