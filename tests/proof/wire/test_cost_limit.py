@@ -2,6 +2,7 @@
 
 import pytest
 
+from demo.scenario import Expect
 from tests.proof.scenarios import load
 from tests.proof.wire.finished import finished_call
 
@@ -26,8 +27,8 @@ async def test_the_agent_says_goodbye_and_ends_the_call() -> None:
 
 
 async def test_a_call_that_costs_less_goes_on() -> None:
-    dear = load("cost-limit").model_copy(update={"turns": ()})
-    ended = await finished_call(dear)
+    cheap = load("cost-limit").model_copy(update={"turns": (), "expect": Expect()})
+    ended = await finished_call(cheap)
     assert not ended.left
     assert ended.session["end_reason"] != "cost_limit"
     assert not ended.problems
