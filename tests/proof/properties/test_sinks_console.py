@@ -13,6 +13,11 @@ from realtime_metrics.usage import TOKEN_FIELDS
 from tests.fakes.samples import response_record
 
 
+def test_the_report_of_an_ordinary_answer_fits_24_lines_together_with_the_turn() -> None:
+    text = rendered(_shown(response_record(cost_usd=0.00105)), Console(file=io.StringIO(), width=80))
+    assert len(text.splitlines()) <= 18
+
+
 @given(
     counts=st.lists(st.integers(min_value=0, max_value=10**40), min_size=len(TOKEN_FIELDS), max_size=len(TOKEN_FIELDS)),
     seconds=st.floats(min_value=0, max_value=1e12),
