@@ -101,6 +101,8 @@ class Recorder:
         """Why the call ends, where something outside the session knows better than the session."""
         self.network_round_trip_s: float | None = None
         """To the LiveKit server and back, as it was sampled last."""
+        self.on_recorded: Callable[[Bill], None] | None = None
+        """Called with the bill whenever a response was recorded, or usage came that no response holds."""
         self._session = session
         self._settings = settings
         self._writer = writer
@@ -147,6 +149,12 @@ class Recorder:
     def connected(self) -> bool:
         """Whether there was a connection to the provider."""
         return self._sums.connections > 0
+
+    def price_missing(self) -> str | None:
+        """Why the model's tokens have no price; `None` where they have one."""
+        one_each = dict.fromkeys(("input_tokens", "input_audio_tokens", "output_tokens", "output_audio_tokens"), 1)
+        tokens: Tokens = {**dict.fromkeys(TOKEN_FIELDS, 0), **one_each}
+        return self._prices.cost(tokens, self._settings.model, self._provider.price_list, time.time()).reason
 
     # -- the realtime model
 
@@ -395,6 +403,12 @@ class Recorder:
             self._bill.book(tokens, cost)
         self._sums.responded(record, text_only=response.is_text_only)
         self._writer.write(record)
+        self._tell_recorded()
+
+    @_guarded
+    def _tell_recorded(self) -> None:
+        if self.on_recorded is not None and not self._closed:
+            self.on_recorded(self._bill)
 
     @_guarded
     def _on_unbooked(self, tokens: Tokens, before: Tokens | None) -> None:
@@ -405,6 +419,7 @@ class Recorder:
         if before is not None and cost.usd is not None:
             cost = replace(cost, usd=cost.usd - (self._cost(before, now).usd or 0))
         self._bill.book_alone(tokens, cost)
+        self._tell_recorded()
 
     def _record_unanswered(self, silence: Silence) -> None:
         logger.warning("the caller waited %.1f s and heard nothing: %s", silence.waited_s, silence.reason)
