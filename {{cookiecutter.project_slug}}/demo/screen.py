@@ -1,6 +1,7 @@
 """What the demo shows: the conversation, the agent's own reports, and that it goes on while nothing is printed."""
 
 import asyncio
+import re
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -13,7 +14,11 @@ from rich.text import Text
 
 from demo.call import Call
 from demo.console_host import Heard, Spoken
+from realtime_metrics.log import clean, visible
 
+COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+SAID = 2_000
+"""Characters of an answer that are shown."""
 SETTLE_S = 0.15
 """Reports come by another way than the conversation: they are held back until its lines are printed."""
 
@@ -46,8 +51,11 @@ class Screen:
         self._console.print(markup, highlight=False, emoji=False)
 
     def as_printed(self, lines: list[str]) -> None:
-        """Prints lines as the agent printed them."""
-        self._console.print(Text.from_ansi("\n".join(lines)), soft_wrap=True)
+        """Prints lines as the agent printed them: with their colours, and nothing else that steers a terminal."""
+        shown = (
+            "".join(part if COLOUR.fullmatch(part) else visible(part) for part in COLOUR.split(line)) for line in lines
+        )
+        self._console.print(Text.from_ansi("\n".join(shown)), soft_wrap=True)
 
 
 class Narrator:
@@ -80,7 +88,7 @@ class Narrator:
             self._answers += 1
             text = " ".join(content.text for content in item.content).strip()
             aside = " [dim](interrupted)[/]" if item.interrupted else ""
-            self._screen.line(f"[bold green]Agent[/]  {escape(text)}{aside}{self._stopwatch()}")
+            self._screen.line(f"[bold green]Agent[/]  {escape(clean(text, SAID))}{aside}{self._stopwatch()}")
             self._screen.spin("your turn")
         lines, now = self._call.agent.reports, time.monotonic()
         self._seen_at += [now] * (len(lines) - len(self._seen_at))
