@@ -1,6 +1,7 @@
 """Checks before a call: a wrong setting ends the program in words, one line a problem, before anybody waits."""
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,8 +28,12 @@ def load_settings(environ: Mapping[str, str] | None = None, argv: Sequence[str] 
         environ: the environment; `os.environ` unless given.
         argv: the command line, for what only some commands need; `sys.argv` unless given.
     """
+    argv = sys.argv if argv is None else argv
+    if argv[1:2] and sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup
+        # the terminal is closed: that ends a call as SIGTERM does, which the framework handles
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
-        return checked_settings(os.environ if environ is None else environ, sys.argv if argv is None else argv)
+        return checked_settings(os.environ if environ is None else environ, argv)
     except SettingsError as error:
         sys.exit("\n".join(clean(problem, 500) for problem in error.problems))
 
