@@ -3,7 +3,6 @@
 import asyncio
 import json
 import math
-import textwrap
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from demo.call import Call
 from demo.console_host import Heard, Spoken
+from realtime_metrics.log import clean
 
 MOST = 150
 """Characters of what the model is told, or a tool gives."""
@@ -142,4 +142,4 @@ def waited(spoken: list[Spoken], heard: list[Heard]) -> float | None:
 
 def _shortened(text: str) -> str:
     """One line or two of a terminal."""
-    return textwrap.shorten(text, MOST, placeholder=f" … ({len(text):,} characters)")
+    return clean(text, MOST) + (f" ({len(text):,} characters)" if len(text) > MOST else "")
