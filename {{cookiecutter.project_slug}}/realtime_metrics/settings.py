@@ -9,6 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,12 @@ ENVIRONMENT = {
     "metrics_prometheus_port": "METRICS_PROMETHEUS_PORT",
 }
 """Key in `agent.toml` -> environment variable."""
+
+
+def in_job_process() -> bool:
+    """Whether an agent server started this process for its jobs; it has checked the settings already."""
+    # `parent_process()` would not know yet: a job's process imports agent.py while it is being set up
+    return current_process().name != "MainProcess"
 
 
 class SettingsError(Exception):

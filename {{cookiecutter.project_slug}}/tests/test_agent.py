@@ -1,7 +1,7 @@
 """What the recipe promises: a reply on enter, a report for every response, every row right, and a call that goes on."""
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from livekit.agents import function_tool
@@ -34,9 +34,12 @@ BEYOND_THE_RECIPE = ["↳ Unknown Modality", "Audio", "Cost"]
 
 
 class WeatherAgent(MetricsAgent):
+    cities: ClassVar[list[str]] = []
+
     @function_tool
-    async def get_weather(self) -> str:
-        """Tells the weather."""
+    async def get_weather(self, city: str) -> str:
+        """Tells the weather of a city."""
+        self.cities.append(city)
         return "sunny"
 
 
@@ -49,7 +52,7 @@ async def test_on_enter_the_agent_asks_for_a_reply_and_listens_to_its_metrics() 
 
 
 async def test_every_response_makes_exactly_one_report() -> None:
-    spoken, tool_call = Reply("Fine."), Reply("", audio_s=0, calls=("get_weather",))
+    spoken, tool_call = Reply("Fine."), Reply("", audio_s=0, calls=(("get_weather", {"city": "Rome"}),))
     async with FakeCall(Reply("Hello."), Reply("It is sunny."), agent=WeatherAgent) as call:
         call.model.connect()
         await call.reported(1)
@@ -61,6 +64,8 @@ async def test_every_response_makes_exactly_one_report() -> None:
         await call.model.play(tool_call)
         answer_of_the_tool = await call.reported(5)
         session = await call.end()
+    assert WeatherAgent.cities == ["Rome"]
+    assert answer_of_the_tool.wait.tools == ["get_weather"]
     assert [record.turn for record in call.responses] == [1, 2, 3, 4, 5]
     assert len({record.request_id for record in call.responses}) == 5
     assert answer_of_the_tool.wait.time_to_first_audio_from == "user_speech_end"
@@ -132,7 +137,7 @@ async def test_a_response_without_audio_shows_na_and_why() -> None:
 
 
 async def test_a_tool_call_shows_na_and_why() -> None:
-    async with FakeCall(Reply("", audio_s=0, calls=("get_weather",)), agent=WeatherAgent) as call:
+    async with FakeCall(Reply("", audio_s=0, calls=(("get_weather", {"city": "Rome"}),)), agent=WeatherAgent) as call:
         record = await call.reported()
     assert record.wait.time_to_first_audio_reason == "no audio: the response was a tool call"
 

@@ -285,8 +285,13 @@ def test_the_sessions_summary_says_what_went_wrong() -> None:
         over_latency_budget=4,
         latency_budget_s=1.5,
         unbooked_total_tokens=1234,
+        unbooked_cost_usd=0.25,
         reconnects=1,
         connections=2,
+        go_aways=1,
+        resumptions=1,
+        talk_overs=2,
+        longest_wait_s=8.25,
         errors={"rate_limited": 2},
         sinks={
             "jsonl": {"written": 1, "failed": 5, "dropped": 6},
@@ -295,9 +300,10 @@ def test_the_sessions_summary_says_what_went_wrong() -> None:
         end_reason="rate_limited",
     )
     rows = dict(session_rows(record))
-    assert rows["Responses"] == "7, 2 interrupted, 1 silent, 3 without usage, 4 over the budget of 1.5 s"
-    assert rows["Unbooked Tokens"].startswith("1,234 ")
-    assert rows["Connections"] == "2, 1 reconnects"
+    assert rows["Responses"] == "7, 2 interrupted, 1 silent, 3 without usage, 2 talked over, 4 over the budget of 1.5 s"
+    assert rows["Unbooked Tokens"] == "1,234, $0.250000: they are in no response's report"
+    assert rows["Connections"] == "2, 1 reconnects, 1 resumed, 1 announced ends"
+    assert rows["Longest Wait"] == "8.250 s"
     assert rows["Errors"] == "rate_limited ×2"
     assert rows["User Turns"] == "5, 2 unanswered"
     assert rows["Sink jsonl"] == "5 records failed, 6 dropped"

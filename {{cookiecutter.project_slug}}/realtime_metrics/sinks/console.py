@@ -148,8 +148,10 @@ def session_rows(record: SessionRecord) -> list[Row]:
         "interrupted": sums.interrupted,
         "silent": sums.silent,
         "without usage": sums.without_usage,
+        "talked over": sums.talk_overs,
         f"over the budget of {record.latency_budget_s} s": record.over_latency_budget or 0,
     }
+    connections = {"reconnects": sums.reconnects, "resumed": sums.resumptions, "announced ends": record.go_aways}
     waits = (
         f"p50 {record.time_to_first_audio_p50_s:.3f} s, p95 {record.time_to_first_audio_p95_s:.3f} s, "
         f"max {record.time_to_first_audio_max_s:.3f} s"
@@ -160,15 +162,18 @@ def session_rows(record: SessionRecord) -> list[Row]:
         ("User Turns", f"{record.user_turns}" + (f", {record.unanswered} unanswered" if record.unanswered else "")),
         ("Responses", str(sums.responses) + "".join(f", {count} {what}" for what, count in counts.items() if count)),
         ("Time to First Audio", waits),
+        ("Longest Wait", _known(record.longest_wait_s, "{:.3f} s", "nobody waited for an answer")),
+        ("First Audio After", _known(record.first_audio_after_s, "{:.3f} s", "none was heard")),
         ("Greeting", _known(sums.greeting_s, "{:.3f} s", "none was asked for, or it was not heard")),
         *(_token_rows(record) if sums.responses else ()),
         ("Cost", _cost(record)),
         ("Prices", record.price_data + (f", of {sums.price_date}" if sums.price_date else "")),
         ("Duration", f"{record.duration_s:.1f} s"),
-        ("Connections", f"{sums.connections}" + (f", {sums.reconnects} reconnects" if sums.reconnects else "")),
+        ("Connections", f"{sums.connections}" + "".join(f", {n} {what}" for what, n in connections.items() if n)),
     ]
     if record.unbooked_total_tokens:
-        rows.append(("Unbooked Tokens", f"{record.unbooked_total_tokens:,} of these are in no response's report"))
+        usd = _known(record.unbooked_cost_usd, "${:.6f}", "price unknown")
+        rows.append(("Unbooked Tokens", f"{record.unbooked_total_tokens:,}, {usd}: they are in no response's report"))
     if sums.errors:
         rows.append(("Errors", ", ".join(f"{kind} ×{count}" for kind, count in sums.errors.items())))
     for name, counted in record.sinks.items():
