@@ -3,8 +3,6 @@
 import asyncio
 import json
 import math
-import re
-import textwrap
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -17,15 +15,12 @@ from rich.text import Text
 
 from demo.call import Call
 from demo.console_host import Heard, Spoken
-from realtime_metrics.log import clean, visible
+from realtime_metrics.log import clean
 
 MOST = 150
 """Characters of what the model is told, or a tool gives."""
 BETWEEN = """. Between it and the record's
        wait lie the way to the agent and back, and silence before the sound."""
-COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
-SAID = 2_000
-"""Characters of an answer that are shown."""
 SETTLE_S = 0.15
 """Reports come by another way than the conversation: they are held back until its lines are printed."""
 
@@ -58,11 +53,8 @@ class Screen:
         self._console.print(markup, highlight=False, emoji=False)
 
     def as_printed(self, lines: list[str]) -> None:
-        """Prints lines as the agent printed them: with their colours, and nothing else that steers a terminal."""
-        shown = (
-            "".join(part if COLOUR.fullmatch(part) else visible(part) for part in COLOUR.split(line)) for line in lines
-        )
-        self._console.print(Text.from_ansi("\n".join(shown)), soft_wrap=True)
+        """Prints lines as the agent printed them."""
+        self._console.print(Text.from_ansi("\n".join(lines)), soft_wrap=True)
 
 
 class Narrator:
@@ -102,7 +94,7 @@ class Narrator:
             self._answers += 1
             text = " ".join(content.text for content in item.content).strip()
             aside = " [dim](interrupted)[/]" if item.interrupted else ""
-            self._screen.line(f"[bold green]Agent[/]  {escape(clean(text, SAID))}{aside}{self._stopwatch()}")
+            self._screen.line(f"[bold green]Agent[/]  {escape(text)}{aside}{self._stopwatch()}")
         self._report(settled=settled)
 
     def _user(self, spoken: Spoken) -> None:
@@ -150,4 +142,4 @@ def waited(spoken: list[Spoken], heard: list[Heard]) -> float | None:
 
 def _shortened(text: str) -> str:
     """One line or two of a terminal."""
-    return textwrap.shorten(text, MOST, placeholder=f" … ({len(text):,} characters)")
+    return clean(text, MOST) + (f" ({len(text):,} characters)" if len(text) > MOST else "")

@@ -23,7 +23,7 @@ WORST_IN_NOISE_S = 0.15
 
 
 def conversation(number: int, noise_rms: float = 0.0) -> list[tuple[float, Record]]:
-    """Waits by the stopwatch, each beside the record of the same answer. Two calls at once, as most of it is waiting."""
+    """Waits by the stopwatch, each beside the record of the same answer. Two calls at once: most of it is waiting."""
 
     async def both() -> list[FinishedCall]:
         said = islice(zip(cycle(utterances()), cycle(LATENCIES_S), strict=False), number // 2)
