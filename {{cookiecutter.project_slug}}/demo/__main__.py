@@ -26,7 +26,7 @@ HANG_UP_S = 15.0
 LOG_LINES = 15
 LINE = 500
 """Characters of a log's line that are shown."""
-TELLING = re.compile(r" (WARNING|ERROR) (?!.*no warmed process available)")
+TELLING = re.compile(r" (WARNING|ERROR) (?!.*(no warmed process available|event loop blocked))")
 EXTRAS = re.compile(r" \{.*\}\s*$")
 NEXT = """\
 Next: talk to the same agent, with your GOOGLE_API_KEY in .env.local:
