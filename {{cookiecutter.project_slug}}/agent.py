@@ -10,6 +10,7 @@ from livekit.agents import NOT_GIVEN, Agent, AgentServer, AgentSession, JobConte
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.plugins import google, silero
 
+from realtime_metrics.log import visible
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.startup import load_settings, server_options
 from realtime_metrics.watch import watch
@@ -56,7 +57,7 @@ class MetricsAgent(Agent):
 # 5. A call: the session with its realtime model, and the recorder that watches it to the end, however it ends.
 @server.rtc_session(agent_name=settings.name)
 async def entrypoint(ctx: JobContext) -> None:
-    ctx.log_context_fields = {"room": ctx.room.name}
+    ctx.log_context_fields = {"room": visible(ctx.room.name)}
     session: AgentSession[None] = AgentSession(
         llm=google.realtime.RealtimeModel(
             voice=settings.voice,

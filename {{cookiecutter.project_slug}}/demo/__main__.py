@@ -19,13 +19,15 @@ from demo.call import AgentFailedError, Call, call
 from demo.conversation import GIVE_UP_S, AgentLeftError, converse
 from demo.scenario import Expect, Scenario, ScenarioError, Turn, load, names, read
 from demo.screen import SETTLE_S, Narrator, Screen
+from realtime_metrics.log import clean
 from realtime_metrics.settings import Settings, SettingsError, read_settings
 
 HANG_UP_S = 15.0
 LOG_LINES = 15
+LINE = 500
+"""Characters of a log's line that are shown."""
 TELLING = re.compile(r" (WARNING|ERROR) (?!.*no warmed process available)")
 EXTRAS = re.compile(r" \{.*\}\s*$")
-LOG = Path(tempfile.gettempdir(), f"{PROJECT.name}-demo.log")
 NEXT = """\
 Next: talk to the same agent, with your GOOGLE_API_KEY in .env.local:
     uv run agent.py console
@@ -50,12 +52,15 @@ def main() -> int:
         scenario = _own(arguments.say) if arguments.say else _scenario(arguments.scenario)
         settings = read_settings({})
     except (ScenarioError, SettingsError) as error:
-        print(error, file=sys.stderr)
+        print(*(clean(line, LINE) for line in str(error).splitlines()), sep="\n", file=sys.stderr)
         return 2
     # whoever ends the demo ends its agent, too
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        return asyncio.run(Demo(scenario, Console(), settings, arguments.jsonl, tables=arguments.tables).run())
+        console = Console()
+        if not console.width:  # COLUMNS=0
+            console.width = 80
+        return asyncio.run(Demo(scenario, console, settings, arguments.jsonl, tables=arguments.tables).run())
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
@@ -123,6 +128,7 @@ class Demo:
         self._jsonl = jsonl.resolve() if jsonl else PROJECT / settings.metrics_jsonl_path if "jsonl" in own else None
         self._sinks = ",".join({"console" if tables else "demo": 1, "jsonl": 1, **dict.fromkeys(own)})
         self._screen = Screen(console)
+        self._log = "not kept"
 
     async def run(self) -> int:
         """Plays it; the exit code."""
@@ -141,14 +147,14 @@ class Demo:
                     try:
                         complaint = await self._play(ongoing)
                     finally:
-                        _keep_log(ongoing.agent)
+                        self._keep_log(ongoing.agent)
                     log = ongoing.agent.log
         except AgentFailedError as error:
-            _keep_log(error.agent)
+            self._keep_log(error.agent)
             return self._fail(str(error), error.agent.log)
         if complaint is not None:
             return self._fail(complaint, log)
-        self._screen.line(f"\n[dim]The agent's log: {escape(str(LOG))}[/]")
+        self._screen.line(f"\n[dim]The agent's log: {escape(self._log)}[/]")
         if self._jsonl:
             self._screen.line(f"[dim]The records: {escape(str(self._jsonl))}[/]")
         if self._scenario.name == "normal":
@@ -207,14 +213,21 @@ class Demo:
         if told:
             self._screen.line("\n[bold]In the agent's log:[/]")
         for line in told[-LOG_LINES:]:
-            self._screen.line(f"  {escape(line)}")
+            self._screen.line(f"  {escape(clean(line, LINE))}")
 
     def _fail(self, complaint: str, log: list[str]) -> int:
         self._screen.line(f"\n[bold red]The demo failed:[/] {escape(complaint)}")
-        self._screen.line(f"The last lines of the agent's log ({escape(str(LOG))}):")
+        self._screen.line(f"The last lines of the agent's log ({escape(self._log)}):")
         for line in log[-LOG_LINES:]:
-            self._screen.line(f"  {escape(EXTRAS.sub('', line))}")
+            self._screen.line("  " + escape(clean(EXTRAS.sub("", line), LINE)))
         return 1
+
+    def _keep_log(self, agent: AgentProcess) -> None:
+        """Into a file of a name that nobody knows before, which only this person may read."""
+        with contextlib.suppress(OSError):
+            fd, self._log = tempfile.mkstemp(".log", f"{PROJECT.name}-demo-")
+            with open(fd, "w", encoding="utf-8", errors="replace") as file:
+                file.write("\n".join(agent.log) + "\n")
 
     def _agent_look(self) -> dict[str, str]:
         """Makes the agent print for this terminal, though it prints into a pipe."""
@@ -223,11 +236,6 @@ class Demo:
         if self._console.is_terminal and not os.environ.get("NO_COLOR"):
             look["FORCE_COLOR"] = "1"
         return look
-
-
-def _keep_log(agent: AgentProcess) -> None:
-    with contextlib.suppress(OSError):
-        LOG.write_text("\n".join(agent.log) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -187,7 +187,9 @@ class GoogleLiveSession(ProviderSession):
 
     def _content_came(self, content: LiveServerContent) -> None:
         if content.turn_complete:
-            if not self._turn_is_explained:
+            # a request that is still to be answered has interrupted the turn before it began
+            is_asked = getattr(self._session, "_pending_generation_fut", None) is not None
+            if not (self._turn_is_explained or is_asked):
                 self._listener.turn_was_empty(self._finish_reason)
             self._turn_is_explained = False
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from .log import visible
 from .session import Sums
 from .usage import Tokens
 from .waits import Wait
@@ -68,8 +69,10 @@ def _flat(part: Any) -> dict[str, Any]:
             flat |= value
         elif is_dataclass(value):
             flat |= _flat(value)
+        elif isinstance(value, list):
+            flat[name] = [visible(each) for each in value]
         else:
-            flat[name] = value
+            flat[name] = visible(value) if isinstance(value, str) else value
     return flat
 
 

@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "context_compression": "AGENT_CONTEXT_COMPRESSION",
     "host": "AGENT_HOST",
     "port": "AGENT_PORT",
+    "drain_timeout_s": "AGENT_DRAIN_TIMEOUT_S",
     "metrics_sinks": "METRICS_SINKS",
     "metrics_jsonl_path": "METRICS_JSONL_PATH",
     "metrics_latency_budget_s": "METRICS_LATENCY_BUDGET_S",
@@ -75,6 +76,8 @@ class Settings(BaseModel):
     """Address of the health check and of `/metrics`; unset: see `startup.server_options`."""
     port: Port | None = None
     """Of the health check; unset: the framework's (8081 for `start`)."""
+    drain_timeout_s: Annotated[int, Field(ge=1)] | None = None
+    """How long a server that is told to stop lets its calls go on; unset: the framework's (an hour)."""
     metrics_sinks: tuple[str, ...] = ("console",)
     metrics_jsonl_path: Path = Path("metrics.jsonl")
     metrics_latency_budget_s: Positive | None = None

@@ -1,8 +1,9 @@
 """What the user said, and whether it was answered.
 
-A turn is a stretch of the caller's speech between two sounds of the agent, or what the caller typed. The wait begins when
-its first utterance ends; if the caller speaks again within 2 s, it begins anew when that ends. It is unanswered as soon as that is certain: a response to it has ended without a sound, or the limit has passed, or the
-call has ended. All moments are `time.monotonic()`.
+A turn is a stretch of the caller's speech between two sounds of the agent, or what the caller typed. The wait begins
+when its first utterance ends; if the caller speaks again within 2 s, it begins anew when that ends. It is unanswered as
+soon as that is certain: a response to it has ended without a sound, or the limit has passed, or the call has ended. All
+moments are `time.monotonic()`.
 """
 
 import asyncio

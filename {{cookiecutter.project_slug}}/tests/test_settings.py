@@ -112,8 +112,9 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
         ("METRICS_ANSWER_LIMIT_S", "0", "greater than 0"),
         ("AGENT_VOICE", "puck", "Puck"),
         ("AGENT_PORT", "99999", "65535"),
+        ("AGENT_DRAIN_TIMEOUT_S", "0", "greater than or equal to 1"),
         ("AGENT_CONTEXT_COMPRESSION", "maybe", "boolean"),
-        ("METRICS_SINKS", "foo", "console, jsonl, line, log"),
+        ("METRICS_SINKS", "foo", "choose from "),
         ("METRICS_LATENCY_BUDGET_S", "0", "greater than 0"),
         ("METRICS_COST_LIMIT_USD", "0", "greater than 0"),
         ("METRICS_COST_LIMIT_USD", "5 cents", "number"),
@@ -231,9 +232,21 @@ def test_the_jsonl_file_is_not_asked_for_where_nobody_writes_it(tmp_path: Path) 
 
 @pytest.mark.usefixtures("agent_toml")
 def test_the_health_check_listens_where_the_settings_say() -> None:
-    assert server_options(checked_settings({"METRICS_SINKS": "log"}, ["agent.py"])) == {"log_level": "INFO"}
-    options = server_options(checked_settings({"METRICS_SINKS": "log", "AGENT_PORT": "9090"}, ["agent.py"]))
-    assert options == {"port": 9090, "log_level": "INFO"}
+    settings = checked_settings({"METRICS_SINKS": "log", "AGENT_PORT": "9090", "AGENT_HOST": "10.0.0.7"}, ["agent.py"])
+    for command in ("start", "console"):
+        assert server_options(settings, ["agent.py", command]) == {
+            "host": "10.0.0.7",
+            "port": 9090,
+            "log_level": "INFO",
+        }
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_only_a_deployed_server_listens_on_every_address() -> None:
+    settings = checked_settings({"METRICS_SINKS": "log"}, ["agent.py"])
+    assert "host" not in server_options(settings, ["agent.py", "start"])
+    for arguments in (["dev"], ["console"], ["start", "agent.py", "--dev"], []):
+        assert server_options(settings, ["agent.py", *arguments])["host"] == "127.0.0.1"
 
 
 @pytest.mark.usefixtures("agent_toml")

@@ -130,6 +130,12 @@ def test_a_report_says_the_same_with_and_without_colour(record: AnyRecord, monke
     assert SGR.sub("", printed(record, monkeypatch, terminal=True)) == plain
 
 
+def test_a_terminal_that_says_it_has_no_width_gets_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    text = printed(response_record(model="m" * 500), monkeypatch, terminal=True)
+    assert max(cell_len(line) for line in SGR.sub("", text).splitlines()) == 80
+
+
 @pytest.mark.parametrize("columns", [20, 40, 80, 300])
 def test_the_width_is_the_terminals_up_to_a_line_that_reads_well(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -305,12 +305,12 @@ class _Clock:
 
         def timed(method: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(method)
-            def measured(*args: Any) -> Any:
+            def measured(*args: Any, **named: Any) -> Any:
                 if clock._inside:
-                    return method(*args)
+                    return method(*args, **named)
                 clock._inside, began_s = True, time.thread_time()
                 try:
-                    return method(*args)
+                    return method(*args, **named)
                 finally:
                     clock.loop_s += time.thread_time() - began_s
                     clock._inside = False

@@ -16,7 +16,8 @@ async def test_the_agent_says_goodbye_and_ends_the_call() -> None:
     assert ended.left
     assert ended.returncode == 0
     assert ended.session["end_reason"] == "cost_limit"
-    assert sum(answer["cost_usd"] for answer in answers[:-1]) <= limit_usd < sum(answer["cost_usd"] for answer in answers)
+    costs_usd = [answer["cost_usd"] for answer in answers]
+    assert sum(costs_usd[:-1]) <= limit_usd < sum(costs_usd)
     assert goodbye["time_to_first_audio_from"] == "reply_requested"
     assert goodbye["cost_usd"], "it comes on top"
     assert ended.session["cost_usd"] == pytest.approx(sum(response["cost_usd"] for response in ended.responses))

@@ -76,7 +76,7 @@ def rendered(what: RenderableType, terminal: Console) -> str:
     """The text, with the control codes that `terminal` takes."""
     page = Console(
         file=TextIOWrapper(BytesIO(), encoding=terminal.encoding),  # Rich draws rules with what it has
-        width=min(terminal.width, MAX_WIDTH),
+        width=min(terminal.width or 80, MAX_WIDTH),  # `COLUMNS=0` is no width
         force_terminal=terminal.is_terminal,
         color_system=terminal.color_system,  # type: ignore[arg-type]
         no_color=terminal.no_color,

@@ -52,7 +52,7 @@ class Figure:
 
 
 def _reason(unknown: bool, reason: str | None) -> Iterable[Labelled]:
-    """Counts something unknown under its reason, cut at the first colon: what follows is of one call, an endless label."""
+    """Counts something unknown under its reason, cut at the first colon: what follows would make endless labels."""
     return [(1, ((reason or "unknown").split(":")[0],))] if unknown else []
 
 
