@@ -104,7 +104,7 @@ def test_the_limits_that_are_named_are_those_of_the_code() -> None:
 
 def test_every_row_of_the_terminals_tables_is_explained() -> None:
     everything: dict[str, Any] = dict.fromkeys(TOKEN_FIELDS, 1)
-    response = response_rows(response_record(**everything))
+    response = response_rows(response_record(**everything, interrupted=True))
     trouble = {"jsonl": {"written": 1, "failed": 1, "dropped": 1}}
     session = session_rows(
         session_record(**everything, unbooked_total_tokens=1, errors={"unreachable": 1}, sinks=trouble)
