@@ -53,6 +53,7 @@ CONSOLE_LEAVES_OUT: dict[str, Mapping[str, str]] = {
         "provider": "the connection's line says it",
         "network_round_trip_s": "on a terminal there is no room, so it is unknown",
         "usage_messages": "how the counts came, not what they are",
+        "provider": "each connection says it",
     },
     "unanswered": {
         "timestamp": PRINTED_THEN,
