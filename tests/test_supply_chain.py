@@ -1,4 +1,4 @@
-"""What is fetched and run on somebody's behalf: workflows, actions, packages, images; here and in a rendered project."""
+"""What runs on somebody's behalf: workflows, actions, packages, images; here and in a rendered project."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ class MetricsAgent(Agent):
     # A tool is a method that the model may call. Import `function_tool` from livekit.agents, and:
     #
     # @function_tool
-    # async def get_weather(self, city: str) -> str:
-    #     """Tells the weather of a city."""
+    # async def get_forecast(self, city: str) -> str:
+    #     """Tells tomorrow's weather of a city."""
     #     return f"sunny in {city}"
 
 

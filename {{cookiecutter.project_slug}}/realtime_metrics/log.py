@@ -6,6 +6,8 @@ gets it.
 
 import logging
 import re
+from collections.abc import Callable
+from typing import Any
 
 logger = logging.getLogger("livekit.agents.realtime_metrics")
 
@@ -39,6 +41,13 @@ class OwnFailures:
 
     def __init__(self) -> None:
         self._places: set[str] = set()
+
+    def guard(self, place: str, action: Callable[[Any], None], argument: Any) -> None:
+        """Does something that must not raise into the call."""
+        try:
+            action(argument)
+        except Exception:
+            self.log(place)
 
     def log(self, place: str) -> None:
         """Logs the exception that is being handled."""

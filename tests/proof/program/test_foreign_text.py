@@ -1,4 +1,4 @@
-"""Text of the provider, a proxy, a room's or a model's name: no secret of it is told, and none of it steers a terminal."""
+"""Text of the provider, a proxy, a room's or a model's name: no secret of it is told, none of it steers a terminal."""
 
 import asyncio
 import json

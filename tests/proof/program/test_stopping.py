@@ -1,4 +1,4 @@
-"""A server that is told to stop: its calls report before whoever stops it loses patience. And who can reach it till then."""
+"""A server that is told to stop: its calls report before whoever stops it loses patience. And who can reach it."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from demo.agent_process import PROJECT, AgentProcess

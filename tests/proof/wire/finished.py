@@ -86,7 +86,7 @@ async def finished_call(
     project: Path = PROJECT,
     noise_rms: float = 0.0,
 ) -> FinishedCall:
-    """Plays a scenario to its end, then the user hangs up (Ctrl-C)."""
+    """Plays a scenario to its end, then the user hangs up (Ctrl-C), unless the agent is expected to."""
     left = False
     async with call(
         scenario, sinks=sinks, env=env, entrypoint=entrypoint, project=project, noise_rms=noise_rms
@@ -96,6 +96,7 @@ async def finished_call(
                 pass
         except AgentLeftError:
             left = True
+        left = left or scenario.expect.ends == "agent"
         # a second Ctrl-C would kill the console at once
         returncode = await (playing.agent.wait(15) if left else playing.hang_up())
         return FinishedCall(
