@@ -11,3 +11,7 @@ PLUGIN_CALLS = 500 if LONG else 75
 ORDERS_OF_EVENTS = 5000 if LONG else 150
 SPOKEN_TURNS = 100 if LONG else 20
 """Waits that are held against a stopwatch."""
+RANDOM_MESSAGES = 5000 if LONG else 500
+"""Random JSON that the provider sends through the real plugin."""
+RANDOM_EVENTS = 5000 if LONG else 500
+"""Calls of random events that the recorder hears."""

@@ -4,6 +4,7 @@ The plugin logs each failure several times with its traceback; `say_failures_pla
 """
 
 import logging
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,11 @@ HTTP_STATUSES = (400, 401, 403, 404, 408, 409, 429, 500, 502, 503, 504)
 """Those that are counted by their number; all others are one kind."""
 
 _FAILURES = (APIConnectionError, ConnectionClosed, InvalidHandshake, RealtimeError)
+_OF_A_LOST_ROOM = re.compile(
+    r"livekit::rtc_engine:.*(session close|resuming|restarting|reconnect)|livekit_signaling:"
+    r"|failed to (send session event|publish agent transcription)|_SegmentSynchronizerImpl.aclose timed out"
+)
+"""What the framework says, at each try and of each thing that it cannot send, when the LiveKit server is gone."""
 _NOISY_LOGGERS = ("livekit", "livekit.agents", "livekit.plugins.google", "asyncio")
 
 
@@ -104,8 +110,8 @@ def passed_through(error: BaseException, package: str) -> bool:
 
 
 def say_failures_plainly(provider: "Provider") -> None:
-    """Keeps tracebacks of provider failures out of the log: the recorder says each in two lines; and what the framework
-    quotes of others steers no terminal. Safe to call twice."""
+    """Keeps tracebacks of provider failures, and of a lost LiveKit server, out of the log, where two lines of ours say
+    each; and what the framework quotes of others steers no terminal. Safe to call twice."""
     for name in _NOISY_LOGGERS:
         target = logging.getLogger(name)
         if not any(isinstance(known, _Plain) for known in target.filters):
@@ -126,7 +132,7 @@ class _Plain(logging.Filter):
         for name, value in vars(record).items():
             if isinstance(value, str):
                 setattr(record, name, visible(value))
-        return True
+        return not _OF_A_LOST_ROOM.match(str(record.msg))  # `watch` says it
 
     def _is_said_elsewhere(self, error: BaseException) -> bool:
         if isinstance(error, OSError) and passed_through(error, "livekit.plugins"):

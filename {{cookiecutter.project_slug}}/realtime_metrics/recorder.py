@@ -54,7 +54,7 @@ from .usage import (
     from_metrics,
     without_output,
 )
-from .waits import Marks, SpeechEnd, WaitStatistics, monotonic, wait_of
+from .waits import Marks, SpeechEnd, WaitStatistics, by_the_clock, monotonic, wait_of
 from .writer import Writer
 
 Handler = TypeVar("Handler", bound=Callable[..., None])
@@ -366,7 +366,7 @@ class Recorder:
         )
         ttft_s = metrics.ttft if metrics and metrics.ttft >= 0 else None
         wait = wait_of(marks, self._turns.tools, ttft_s, metrics.duration if metrics else None)
-        wait.framework_latency_s = response.framework_latency_s
+        wait.framework_latency_s = by_the_clock(response.framework_latency_s)
         wait.tools = wait.tools or response.called_tools
 
         tokens, usage_reason = response.usage.total(), response.usage_reason
@@ -386,7 +386,7 @@ class Recorder:
             wait=wait,
             network_round_trip_s=self.network_round_trip_s,
             over_latency_budget=self._waits.add(wait, self._settings.metrics_latency_budget_s),
-            framework_duration_s=metrics.duration if metrics else None,
+            framework_duration_s=by_the_clock(metrics.duration) if metrics else None,
             tokens_per_second=output_tokens / duration_s if output_tokens is not None and duration_s else None,
             audio_s=response.audio_s,
             heard_s=response.heard_s,

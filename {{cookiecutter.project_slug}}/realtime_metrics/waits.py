@@ -96,7 +96,7 @@ def wait_of(marks: Marks, tools: Iterable[ToolRun], ttft_s: float | None, model_
         ttft_s: the plugin's own time from the response's creation to its first token, if it tells one.
         model_s: the plugin's own time from then until everything was generated, if it tells one.
     """
-    wait = Wait()
+    wait, model_s = Wait(), by_the_clock(model_s)
     heard_at, began_at = marks.first_sound_at, marks.speech_end.at
     if began_at is not None:
         wait.time_to_first_audio_from, wait.time_to_first_audio_by = "user_speech_end", marks.speech_end.by
@@ -122,8 +122,14 @@ def wait_of(marks: Marks, tools: Iterable[ToolRun], ttft_s: float | None, model_
 
 
 def monotonic(timestamp: float) -> float:
-    """A moment of the recent past, given as `time.time()`, as `time.monotonic()`."""
-    return time.monotonic() - (time.time() - timestamp)
+    """A moment of the recent past, given as `time.time()`, as `time.monotonic()`; now, if the clock was set since."""
+    ago_s = time.time() - timestamp
+    return time.monotonic() - (ago_s if 0 <= ago_s <= 60 else 0)
+
+
+def by_the_clock(seconds: float | None) -> float | None:
+    """A figure of the framework, which counts with `time.time()`; unknown where the clock was set in between."""
+    return seconds if seconds is not None and 0 <= seconds <= 600 else None
 
 
 class WaitStatistics:

@@ -16,6 +16,7 @@ from livekit.agents.cli import AgentsConsole
 from livekit.agents.voice import SpeechHandle
 
 from .limit import CostLimit
+from .log import logger
 from .network import sample_round_trip
 from .recorder import Recorder
 from .settings import Settings
@@ -70,9 +71,16 @@ def customer_of(metadata: str) -> str | None:
 
 def _keep_why_the_room_was_left(room: rtc.Room, recorder: Recorder) -> None:
     def on_disconnected(reason: int | None = None) -> None:
-        recorder.end_reason = recorder.end_reason or end_of(reason)
+        end = end_of(reason)
+        recorder.end_reason = recorder.end_reason or end
+        if end == "server_lost":
+            logger.error("the LiveKit server was lost, and this call with it; see whether it runs, and the network")
+
+    def on_reconnecting() -> None:
+        logger.warning("the connection to the LiveKit server is lost: trying to get it back")
 
     room.on("disconnected", on_disconnected)
+    room.on("reconnecting", on_reconnecting)
 
 
 def end_of(reason: int | None) -> str | None:

@@ -1,10 +1,12 @@
 """However a call in a room ends, its records are whole, its bill is the ledger's, and `end_reason` is the truth."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 from livekit import api
@@ -15,6 +17,7 @@ from realtime_metrics.settings import read_settings
 from testcall.caller import Call, Caller
 from testcall.speech import utterances
 from tests.proof.room.livekit_server import needs_livekit_server
+from tests.proof.wire.finished import ABOUT_THE_MACHINE
 from tests.proof.room.place import Place, ended, place, start_testcall
 
 pytestmark = needs_livekit_server
@@ -58,6 +61,11 @@ async def test_the_livekit_server_is_killed_in_a_call_and_comes_back(tmp_path: P
             await it.livekit.kill()
             session = await it.session(lost.room, 60)
             assert session["end_reason"] == "server_lost"
+            said = warnings_of_the_job(it.agents[0])
+            assert [line for line in said if "realtime_metrics" in line["name"]] == said, "no flood, no traceback"
+            assert len(said) == 2
+            assert "is lost: trying to get it back" in said[0]["message"]
+            assert "was lost, and this call with it" in said[1]["message"]
             # until it gives up, the agent believes that it speaks
             assert_whole(it, lost, interrupted=None)
             assert list(it.billed().values()) == [session["total_tokens"]]
@@ -98,6 +106,19 @@ async def test_sigterm_lets_a_call_end_by_itself_and_another_agent_server_takes_
         assert [each["end_reason"] for each in sessions] == ["participant_disconnected"] * 2
         assert [each["responses"] for each in sessions] == [2, 2]
         assert sorted(it.billed().values()) == sorted(each["total_tokens"] for each in sessions)
+
+
+def warnings_of_the_job(agent: AgentProcess) -> list[dict[str, Any]]:
+    """What a person reads of the calls of an agent server; not what it says of this machine being busy."""
+    lines = [json.loads(line) for line in agent.stdout.decode().splitlines() if line.startswith("{")]
+    busy = (*ABOUT_THE_MACHINE, "event loop blocked", "speech not done in time")
+    return [
+        line
+        for line in lines
+        if "job_id" in line
+        and line["level"] in ("WARNING", "ERROR", "CRITICAL")
+        and not any(words in line["message"] for words in busy)
+    ]
 
 
 def assert_whole(it: Place, call: Call, *, interrupted: bool | None = True) -> None:

@@ -18,6 +18,7 @@ from demo.scenario import Scenario
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import ConnectionRecord, CountedRecord, ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
+from realtime_metrics.sinks import Sink
 from realtime_metrics.startup import PROVIDER
 from realtime_metrics.usage import UsageMessage
 from realtime_metrics.writer import Writer
@@ -114,6 +115,7 @@ class WireSession:
         self.key = server.add(scenario)
         self.kept = KeptRecords()
         self.closed = asyncio.Event()
+        self.more_sinks: dict[str, Sink] = {}
         self._settings = settings or (Settings(model=scenario.model) if scenario.model else Settings())
 
     async def prepare(self) -> None:
@@ -121,7 +123,7 @@ class WireSession:
         model = google.realtime.RealtimeModel(model=self._settings.model, api_key=self.key)
         self.session: AgentSession[None] = AgentSession(llm=model, vad=Ears())
         self.session.output.audio = Speaker(speed=20)
-        writer = Writer({"kept": self.kept})
+        writer = Writer({"kept": self.kept, **self.more_sinks})
         self.recorder = CountingRecorder(
             self.session, self._settings, writer, PROVIDER, session_id=self.key, room="wire"
         )

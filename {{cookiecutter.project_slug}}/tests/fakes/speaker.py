@@ -31,8 +31,8 @@ class Speaker(io.AudioOutput):
         if not self._captured_s:
             self._cleared.clear()
             await asyncio.sleep(self._delay_s)
-            self._started_at = time.time()
-            self.on_playback_started(created_at=self._started_at)
+            self._started_at = time.monotonic()
+            self.on_playback_started(created_at=time.time())
         self._captured_s += frame.duration
 
     def flush(self) -> None:
@@ -44,14 +44,14 @@ class Speaker(io.AudioOutput):
         self._cleared.set()
 
     async def _play_out(self) -> None:
-        left_s = self._captured_s / self._speed - (time.time() - self._started_at)
+        left_s = self._captured_s / self._speed - (time.monotonic() - self._started_at)
         try:
             async with asyncio.timeout(max(left_s, 0)):
                 await self._cleared.wait()
         except TimeoutError:
             played_s = self._captured_s
         else:
-            played_s = min((time.time() - self._started_at) * self._speed, self._captured_s)
+            played_s = min((time.monotonic() - self._started_at) * self._speed, self._captured_s)
         interrupted = played_s < self._captured_s
         self._captured_s, self._playing = 0.0, None
         self.on_playback_finished(playback_position=played_s, interrupted=interrupted)
