@@ -16,6 +16,7 @@ from rich.markup import escape
 from demo.agent_process import PROJECT, AgentProcess
 from demo.call import AgentFailedError, Call, call
 from demo.conversation import GIVE_UP_S, AgentLeftError, converse
+from demo.replay import show, speed
 from demo.scenario import Scenario, ScenarioError, load, names, read
 from demo.screen import SETTLE_S, Narrator, Screen
 
@@ -36,6 +37,8 @@ def main() -> int:
     if sys.platform == "win32" and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")
     arguments = _arguments()
+    if arguments.replay is not None:
+        return show(arguments.replay, arguments.speed)
     try:
         if arguments.list:
             for name in names():
@@ -58,6 +61,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--scenario", default="normal", metavar="NAME|FILE.toml", help="what to play (default: normal)")
+    parser.add_argument("--replay", metavar="NAME|FILE.jsonl", help="play a recording (uv run -m demo.record)")
+    parser.add_argument("--speed", type=speed, default=1.0, metavar="N", help="of a replay: 1 (default) to 20")
     return parser.parse_args()
 
 
