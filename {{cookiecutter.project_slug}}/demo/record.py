@@ -120,6 +120,7 @@ class Relay(LocalService):
             return self._refuse(websocket, number, 502, "the relay has no connection to the service")
         assert isinstance(service, _Service)
         self._services[websocket] = number, service
+        self._recorder.note(self._now_s(), "server", "accept", number)
         return None
 
     def _refuse(self, websocket: ServerConnection, number: int, status: int, body: str) -> Response:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from realtime_metrics.log import clean
 
 FOLDER = Path(__file__).parent / "recordings"
 FORMAT = 1
+AT_ONCE_S = 0.1
 PACKAGES = ("livekit-agents", "livekit-plugins-google", "google-genai")
 NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 MODEL = re.compile(r"[\w./-]{1,100}", re.ASCII)
@@ -54,7 +56,7 @@ class Line(BaseModel):
     """Since the recording began."""
     source: Literal["server", "client", "user"] = Field(alias="from")
     kind: str
-    """Server: `message`, `garbage` (no JSON), `close`, `refused`. Client: `connect`, `close`, and its messages:
+    """Server: `accept`, `refused`, `message`, `garbage` (no JSON), `close`. Client: `connect`, `close`, and its messages:
     `setup`, `audio`, `client_content`, `tool_response`, …. User: `sound`."""
     connection: int = Field(0, ge=0)
     """Its number, from 0."""
@@ -222,6 +224,19 @@ class Recording:
     def sounds(self) -> list[Line]:
         """What the user said, by its length."""
         return [line for line in self.lines if line.kind == "sound"]
+
+    @property
+    def typed(self) -> list[Line]:
+        """What the user typed: text that a request for a reply follows at once."""
+        sent = [line for line in self.lines if line.kind == "client_content"]
+        return [
+            line
+            for line, following in pairwise(sent)
+            if following.complete
+            and not line.complete
+            and following.at_s - line.at_s < AT_ONCE_S
+            and {role for role, _ in line.turns} == {"user"}
+        ]
 
     @property
     def tools(self) -> list[tuple[str, float]]:

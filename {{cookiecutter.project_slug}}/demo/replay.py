@@ -95,7 +95,7 @@ async def replay(name: str, speed: float = 1.0, told: Callable[[list[str]], None
     recording = read(name)
     if not recording.setups:
         raise RecordingError(f"{recording.name} holds no session: no setup was recorded")
-    server = ReplayServer(recording)
+    server = ReplayServer(recording, speed)
     scenario = Scenario(
         name=recording.name, model=recording.setups[0].model or None, entrypoint="demo/replay_agent.py"
     )
@@ -132,19 +132,29 @@ async def _tell(agent: AgentProcess, told: Callable[[list[str]], None]) -> None:
 class ReplayServer(GeminiLiveServer):
     """Notes what the client does, and when; what it is answered comes from the player."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, speed: float) -> None:
         super().__init__()
         self.ears = SoundFinder()
         self.websockets: list[ServerConnection] = []
         self.arrived: dict[str, list[float]] = defaultdict(list)
         """`time.monotonic()`, by the kind of what came."""
-        self._refusals = {line.connection: line for line in recording.lines if line.kind == "refused"}
+        handshakes = [line for line in recording.lines if line.kind in ("connect", "accept", "refused")]
+        self._answers = {line.connection: line for line in handshakes if line.source == "server"}
+        self._took_s = {
+            line.connection: (self._answers[line.connection].at_s - line.at_s) / speed
+            for line in handshakes
+            if line.source == "client" and line.connection in self._answers
+        }
 
     async def _shake_hands(self, websocket: ServerConnection, request: Request) -> Response | None:
-        refusal = self._refusals.get(len(self.websockets))
+        number = len(self.websockets)
         self.websockets.append(websocket)
         self._note("connect")
-        return websocket.respond(http.HTTPStatus(refusal.status), refusal.reason) if refusal else None
+        await asyncio.sleep(self._took_s.get(number, 0.0))
+        answer = self._answers.get(number)
+        if answer is None or answer.kind == "accept":
+            return None
+        return websocket.respond(http.HTTPStatus(answer.status), answer.reason)
 
     async def _serve(self, websocket: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -181,6 +191,9 @@ class _Player:
         for at_s, line in sorted(steps, key=lambda step: step[0]):
             if self._call.agent.returncode is not None:
                 break
+            if any(line is typed for typed in recording.typed):
+                await self._until(at_s)
+                self._call.host.type(filled({"length": sum(length for _, length in line.turns)}))
             await self._step(at_s, line)
         ends = [line for line in recording.lines if line.kind in ("close", "refused")]
         by_agent = bool(ends) and ends[-1].source == "server"
@@ -240,7 +253,7 @@ class _Player:
 
     async def _send(self, line: Line) -> None:
         await self._until(line.at_s)
-        if line.connection >= len(self._server.websockets) or line.kind == "refused":
+        if line.connection >= len(self._server.websockets) or line.kind in ("accept", "refused"):
             return
         websocket = self._server.websockets[line.connection]
         with contextlib.suppress(ConnectionClosed):
