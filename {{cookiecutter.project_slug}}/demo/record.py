@@ -25,16 +25,18 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.frames import CloseCode
+from websockets.frames import Close, CloseCode
 from websockets.http11 import Request, Response
 
 from demo.local_service import LocalService
-from demo.recording import FOLDER, Recorder, RecordingError
+from demo.recording import Recorder, RecordingError, path_of
 from realtime_metrics.log import clean
 
 GOOGLE = "https://generativelanguage.googleapis.com"
 OF_THE_CONNECTION = ("host", "connection", "upgrade", "content-length", "proxy-", "sec-websocket-")
 """Headers that each of the two connections has of its own."""
+BROKEN = Close(CloseCode.ABNORMAL_CLOSURE, "")
+"""How a connection ends that ends without a word."""
 
 
 class _Punctual(Connection):
@@ -65,7 +67,7 @@ class Relay(LocalService):
     connection_class = _Client
 
     def __init__(self, service: str, authorities: str | None, recorder: Recorder) -> None:
-        """`service` is the real service's base URL; `authorities` a file of who may vouch for it (else: the system's)."""
+        """`service` is the real service's base URL; `authorities` a file of who may vouch for it, if not the system's."""
         super().__init__()
         self.delays_s: list[float] = []
         self.connections = count()
@@ -78,11 +80,13 @@ class Relay(LocalService):
         self._began_at = time.perf_counter()
         self._tls = ssl.create_default_context(cafile=self._authorities) if self._service.startswith("wss:") else None
         await super().__aenter__()
-        # what else the agent connects to, such as LiveKit, must go on being trusted, too
-        bundle = Path(self.env["SSL_CERT_FILE"])
+        self._trust_the_others_too(Path(self.env["SSL_CERT_FILE"]))
+        return self
+
+    def _trust_the_others_too(self, bundle: Path) -> None:
+        """What else the agent connects to, such as LiveKit, is to be trusted as before."""
         trusted = Path(self._authorities or certifi.where()).read_text("utf-8")
         bundle.write_text(f"{bundle.read_text('utf-8')}\n{trusted}", "utf-8")
-        return self
 
     @property
     def told_delays(self) -> str:
@@ -96,7 +100,7 @@ class Relay(LocalService):
     async def _shake_hands(self, websocket: ServerConnection, request: Request) -> Response | None:
         number = next(self.connections)
         self._recorder.note(self._now_s(), "client", "connect", number)
-        headers = [(name, value) for name, value in request.headers.raw_items() if not _is_own(name)]
+        headers = [each for each in request.headers.raw_items() if not each[0].lower().startswith(OF_THE_CONNECTION)]
         for name in ("x-goog-api-key", "authorization"):
             for value in request.headers.get_all(name):
                 self._recorder.hide(value.split()[-1] if value else "")
@@ -137,20 +141,14 @@ class Relay(LocalService):
         ]
         done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         closed = done.pop().result()
+        close = closed.protocol.close_rcvd or BROKEN
         source, other = ("server", websocket) if closed is service else ("client", service)
-        close = closed.protocol.close_rcvd
-        self._recorder.note(
-            self._now_s(),
-            "server" if source == "server" else "client",
-            "close",
-            number,
-            code=close.code if close else None,
-            reason=close.reason if close else "",
-        )
-        if close is None:
+        self._recorder.note(self._now_s(), source, "close", number, code=close.code, reason=close.reason)
+        if close.code == CloseCode.ABNORMAL_CLOSURE:
             other.transport.abort()
         else:
-            await other.close(CloseCode.NORMAL_CLOSURE if close.code == CloseCode.NO_STATUS_RCVD else close.code, close.reason)
+            unsaid = close.code == CloseCode.NO_STATUS_RCVD
+            await other.close(CloseCode.NORMAL_CLOSURE if unsaid else close.code, close.reason)
         await asyncio.gather(*pumps)
 
     async def _pass_on(
@@ -174,10 +172,6 @@ class Relay(LocalService):
         return time.perf_counter() - self._began_at
 
 
-def _is_own(name: str) -> bool:
-    return name.lower().startswith(OF_THE_CONNECTION)
-
-
 def main() -> int:
     """Runs the command behind the relay; its exit code."""
     parser = argparse.ArgumentParser(
@@ -191,7 +185,7 @@ def main() -> int:
         parser.error("say what runs the agent, as in: -- uv run agent.py console")
     load_dotenv(".env.local")
     try:
-        recorder = Recorder(FOLDER / f"{arguments.name}.jsonl")
+        recorder = Recorder(path_of(arguments.name))
     except (RecordingError, OSError) as error:
         print(f"demo.record: {error}", file=sys.stderr)
         return 2

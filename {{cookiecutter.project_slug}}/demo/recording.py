@@ -56,7 +56,7 @@ class Line(BaseModel):
     """Since the recording began."""
     source: Literal["server", "client", "user"] = Field(alias="from")
     kind: str
-    """Server: `accept`, `refused`, `message`, `garbage` (no JSON), `close`. Client: `connect`, `close`, and its messages:
+    """Server: `accept`, `refused`, `message`, `garbage` (no JSON), `close`. Client: `connect`, `close`, and what it sent:
     `setup`, `audio`, `client_content`, `tool_response`, …. User: `sound`."""
     connection: int = Field(0, ge=0)
     """Its number, from 0."""
@@ -77,8 +77,8 @@ class Line(BaseModel):
     """Roles and lengths of what `client_content` holds."""
     complete: bool = False
     """Whether `client_content` asks for a reply."""
-    code: int | None = None
-    """Of `close`; none where the connection broke."""
+    code: int = Field(1006, ge=1000, le=4999)
+    """Of `close`; 1006 where the connection broke."""
     status: int = Field(502, ge=300, le=599)
     """Of `refused`."""
     reason: str = ""
@@ -88,9 +88,7 @@ class Recorder:
     """Writes a recording while the call goes on; each message is looked at, and forgotten."""
 
     def __init__(self, path: Path) -> None:
-        """Raises RecordingError: the name is none, or there is such a recording already."""
-        if not NAME.fullmatch(path.stem):
-            raise RecordingError(f"{path.stem!r} is no name for a recording: use letters, digits, . _ -")
+        """Raises RecordingError: there is such a recording already."""
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._file = path.open("x", encoding="utf-8")
@@ -115,13 +113,13 @@ class Recorder:
         if secret:
             self._secrets.add(secret)
 
-    def note(self, at_s: float, source: Literal["server", "client"], kind: str, connection: int, **more: Any) -> None:
-        """Writes a line."""
+    def note(self, at_s: float, source: str, kind: str, connection: int, **more: Any) -> None:
+        """Writes a line; a reason is cleaned."""
         if "reason" in more:
             for secret in self._secrets:
                 more["reason"] = more["reason"].replace(secret, "…")
             more["reason"] = clean(more["reason"])
-        self._write(Line(at_s=at_s, source=source, kind=kind, connection=connection, **more))
+        self._write(Line.model_validate({"at_s": at_s, "from": source, "kind": kind, "connection": connection, **more}))
 
     def server(self, at_s: float, connection: int, raw: str | bytes) -> None:
         """Writes what a message of the server's is without its words."""
@@ -250,13 +248,24 @@ class Recording:
         return calls
 
 
+def path_of(name: str) -> Path:
+    """Where the recording with this name lies.
+
+    Raises:
+        RecordingError: it is no name.
+    """
+    if not NAME.fullmatch(name):
+        raise RecordingError(f"{name!r} is no name for a recording: use letters, digits, . _ -")
+    return FOLDER / f"{name}.jsonl"
+
+
 def read(name: str) -> Recording:
     """The recording with this name, or in this file.
 
     Raises:
         RecordingError: there is none, or it cannot be read.
     """
-    path = Path(name) if name.endswith(".jsonl") else FOLDER / f"{name}.jsonl"
+    path = Path(name) if name.endswith(".jsonl") else path_of(name)
     try:
         first, *rest = path.read_text("utf-8").splitlines() or [""]
     except FileNotFoundError:
@@ -264,10 +273,10 @@ def read(name: str) -> Recording:
         raise RecordingError(f"no recording {name!r}; there are: {there}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecordingError(f"{path} cannot be read: {error}") from None
-    if not re.match(r'\{"recording": ?\d', first):
+    if not (found := re.match(r'\{"recording": ?(\d+)\b', first)):
         raise RecordingError(f"{path} is no recording: its first line does not say so")
-    if json.loads(first).get("recording") != FORMAT if first.endswith("}") else True:
-        raise RecordingError(f"{path} is a recording of another format than {FORMAT}")
+    if int(found[1]) != FORMAT:
+        raise RecordingError(f"{path} is a recording of format {found[1]}; this reads {FORMAT}")
     lines = []
     for number, text in enumerate(rest, 2):
         try:
@@ -323,7 +332,7 @@ def _silent_audio(data: Mapping[str, Any]) -> dict[str, Any]:
     quiet = (np.mean(samples[start : start + block] ** 2) <= SOUND for start in range(0, len(samples), block))
     blocks = next((number for number, is_quiet in enumerate(quiet) if not is_quiet), 0)
     return {
-        "mimeType": f"audio/pcm;rate={rate}",
+        "mimeType": f"audio/pcm;rate={OUTPUT_SAMPLE_RATE}",
         "data": {
             "audio_s": round(len(samples) / rate, 6),
             "quiet_s": round(blocks * BLOCK_S, 2),

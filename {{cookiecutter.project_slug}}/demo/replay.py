@@ -1,10 +1,11 @@
 """Plays a recording: the same messages at the same times, against the agent as it is now.
 
-`await replay("monday", speed=20)` is a test of an agent; `uv run -m demo --replay monday` shows the same. Times run from
-the last thing that the agent or the user did: a connection, a request for a reply, the end of what the user said. So
-what the agent does sooner or later than it did then moves what follows, and waits stay those of the service.
+`await replay("monday", speed=20)` is a test of an agent; `uv run -m demo --replay monday` shows the same. Times run
+from the last thing that the agent or the user did: a connection, a request for a reply, the end of what the user said.
+So what the agent does sooner or later than it did then moves what follows, and waits stay those of the service.
 """
 
+import argparse
 import asyncio
 import base64
 import contextlib
@@ -13,7 +14,7 @@ import json
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ from websockets.protocol import State
 from demo.agent_process import AgentProcess
 from demo.call import AgentFailedError, Call, Record, call
 from demo.gemini_server import GeminiLiveServer
-from demo.gemini_session import LEAVING, Client
+from demo.gemini_session import LEAVING, OUTPUT_SAMPLE_RATE, Client
 from demo.ledger import Counts, Entry, Ledger, is_malformed
 from demo.recording import Line, Recording, RecordingError, described, hear, read
 from demo.scenario import Scenario
@@ -80,6 +81,12 @@ class Replayed:
         """The same tokens, by the session's record; unknown counts as nothing."""
         return {name: self.session[name] or 0 for name in BILLED}
 
+    @property
+    def waits_s(self) -> list[float]:
+        """From the end of what the user said to the answer, by the records; of answers that have one."""
+        waits = [record for record in self.records if record.get("time_to_first_audio_from") == "user_speech_end"]
+        return [record["time_to_first_audio_s"] for record in waits]
+
 
 async def replay(name: str, speed: float = 1.0, told: Callable[[list[str]], None] = lambda _: None) -> Replayed:
     """Plays a recording (a name, or a file) against the agent.
@@ -93,12 +100,11 @@ async def replay(name: str, speed: float = 1.0, told: Callable[[list[str]], None
         RecordingError: there is none, it cannot be read, or the agent does not run through it.
     """
     recording = read(name)
-    if not recording.setups:
-        raise RecordingError(f"{recording.name} holds no session: no setup was recorded")
+    if not recording.lines:
+        raise RecordingError(f"{recording.path} holds no call")
     server = ReplayServer(recording, speed)
-    scenario = Scenario(
-        name=recording.name, model=recording.setups[0].model or None, entrypoint="demo/replay_agent.py"
-    )
+    model = next((setup.model for setup in recording.setups if setup.model), None)
+    scenario = Scenario(name=recording.name, model=model, entrypoint="demo/replay_agent.py")
     env = {"DEMO_REPLAY": str(recording.path.resolve()), "DEMO_REPLAY_SPEED": str(speed)}
     try:
         async with call(scenario, env=env, server=server) as ongoing:
@@ -224,14 +230,18 @@ class _Player:
         return self._anchor[1] + (at_s - self._anchor[0]) / self._speed
 
     async def _follow(self, line: Line) -> None:
-        """Waits for the agent to do what it did then; what comes after is timed from there."""
+        """Waits for the agent to do what it did then; what comes after is timed from there.
+
+        Not from a tool's result: a stand-in takes the recorded time and the agent's own besides, once more.
+        """
         number, arrived = self._followed[line.kind], self._server.arrived[line.kind]
         self._followed[line.kind] += 1
         grace_s = START_S if line.kind == "connect" and not number else GRACE_S
         late_s = max(0.0, self._due(line.at_s) - time.monotonic()) + grace_s
         try:
             await self._server.seen.until(lambda: len(arrived) > number, late_s)
-            self._anchor = (line.at_s, arrived[number])
+            if line.kind != "tool_response":
+                self._anchor = (line.at_s, arrived[number])
         except TimeoutError:
             self.missing[line.kind] += 1
 
@@ -257,10 +267,11 @@ class _Player:
             return
         websocket = self._server.websockets[line.connection]
         with contextlib.suppress(ConnectionClosed):
-            if line.kind == "close" and line.code is None:
+            if line.kind == "close" and line.code == CloseCode.ABNORMAL_CLOSURE:
                 websocket.transport.abort()
             elif line.kind == "close":
-                await websocket.close(line.code or CloseCode.NORMAL_CLOSURE, line.reason)
+                unsaid = line.code == CloseCode.NO_STATUS_RCVD
+                await websocket.close(CloseCode.NORMAL_CLOSURE if unsaid else line.code, line.reason)
             else:
                 text = "x" * line.bytes if line.kind == "garbage" else json.dumps(filled(line.message, self._speed))
                 await websocket.send(text.encode() if line.binary else text)
@@ -323,7 +334,7 @@ def speech(sound: Line) -> Utterance:
 
 
 def _tone(audio: dict[str, Any], speed: float) -> bytes:
-    rate = 24000
+    rate = OUTPUT_SAMPLE_RATE
     times = np.arange(round(audio["audio_s"] / speed * rate)) / rate
     tone = np.sin(times * 2 * np.pi * 220) * audio["level"] * 2**0.5
     tone[: round(audio["quiet_s"] / speed * rate)] = 0
@@ -341,16 +352,16 @@ def _audio_quiet_s(message: Any) -> float | None:
 
 def speed(text: str) -> float:
     """A speed, as somebody typed it."""
-    value = float(text)
-    if not 1 <= value <= FASTEST:
-        raise ValueError
-    return value
+    with contextlib.suppress(ValueError):
+        if 1 <= float(text) <= FASTEST:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no speed: a number from 1 to {FASTEST} is")
 
 
 def show(name: str, speed: float) -> int:
     """Plays a recording and prints what comes of it; the exit code: 1 if the bills differ."""
     try:
-        replayed = asyncio.run(replay(name, speed, lambda lines: [print(line) for line in lines] and None))
+        replayed = asyncio.run(replay(name, speed, lambda lines: print(*lines, sep="\n", end="\n" if lines else "")))
     except RecordingError as error:
         print(error, file=sys.stderr)
         return 2
@@ -361,13 +372,12 @@ def show(name: str, speed: float) -> int:
     cost = "unknown" if session["cost_usd"] is None else f"${session['cost_usd']:.6f}"
     print(f"  {'cost_usd':18}{'':12}{cost:>12}")
     if speed == 1:
-        waits = [record["time_to_first_audio_s"] for record in replayed.records if record.get("time_to_first_audio_from") == "user_speech_end"]
         print(f"  waits on the wire    {_told(waits_s(replayed.recording))}")
-        print(f"  waits in the records {_told(waits)}")
+        print(f"  waits in the records {_told(replayed.waits_s)}")
     for kind, times in replayed.missing.items():
         print(f"  the agent did not send {kind} as in the recording: {times} times")
     return int(replayed.bill != replayed.billed)
 
 
-def _told(waits: list[float | None]) -> str:
-    return ", ".join("unknown" if wait_s is None else f"{wait_s:.2f} s" for wait_s in waits) or "none"
+def _told(waits: list[float]) -> str:
+    return ", ".join(f"{wait_s:.2f} s" for wait_s in waits) or "none"

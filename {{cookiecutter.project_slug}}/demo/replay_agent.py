@@ -30,7 +30,9 @@ def stand_in(name: str, times_s: Iterator[float]) -> Tool:
     return function_tool(take_its_time, raw_schema=schema)
 
 
-STAND_INS = [stand_in(name, iter([took_s for called, took_s in RECORDING.tools if called == name])) for name in DECLARED]
+STAND_INS = [
+    stand_in(name, iter([took_s for called, took_s in RECORDING.tools if called == name])) for name in DECLARED
+]
 
 
 def with_stand_ins(kind: Any) -> Any:

@@ -32,8 +32,6 @@ class RecordedServer(GeminiLiveServer):
         await super().__aexit__(kind, error, trace)
 
 
-async def recorded_call(scenario: Scenario, path: Path) -> tuple[FinishedCall, list[float]]:
-    """Plays a scenario and records it: what was left of the call, and the delays of the relay."""
-    server = RecordedServer(scenario, path)
-    done = await finished_call(scenario, server=server)
-    return done, server.relay.delays_s
+async def recorded_call(scenario: Scenario, path: Path) -> FinishedCall:
+    """Plays a scenario and records it."""
+    return await finished_call(scenario, server=RecordedServer(scenario, path))
