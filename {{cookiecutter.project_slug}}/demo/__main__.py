@@ -16,7 +16,6 @@ from rich.markup import escape
 from demo.agent_process import PROJECT, AgentProcess
 from demo.call import AgentFailedError, Call, call
 from demo.conversation import GIVE_UP_S, AgentLeftError, converse
-from demo.replay import show, speed
 from demo.scenario import Scenario, ScenarioError, load, names, read
 from demo.screen import SETTLE_S, Narrator, Screen
 
@@ -38,6 +37,8 @@ def main() -> int:
         sys.stdout.reconfigure(encoding="utf-8")
     arguments = _arguments()
     if arguments.replay is not None:
+        from demo.replay import show  # with the plugin's library, which takes seconds to import
+
         return show(arguments.replay, arguments.speed)
     try:
         if arguments.list:
@@ -62,7 +63,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--scenario", default="normal", metavar="NAME|FILE.toml", help="what to play (default: normal)")
     parser.add_argument("--replay", metavar="NAME|FILE.jsonl", help="play a recording (uv run -m demo.record)")
-    parser.add_argument("--speed", type=speed, default=1.0, metavar="N", help="of a replay: 1 (default) to 20")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="N", help="of a replay: 1 (default) to 20")
     return parser.parse_args()
 
 

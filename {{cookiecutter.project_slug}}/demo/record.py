@@ -14,6 +14,7 @@ import ssl
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -67,13 +68,14 @@ class Relay(LocalService):
     connection_class = _Client
 
     def __init__(self, service: str, authorities: str | None, recorder: Recorder) -> None:
-        """`service` is the real service's base URL; `authorities` a file of who may vouch for it, if not the system's."""
+        """`service` is the real base URL; `authorities` a file of who may vouch for it, if not the system's."""
         super().__init__()
         self.delays_s: list[float] = []
         self.connections = count()
         self._service = service.rstrip("/").replace("http", "ws", 1)
         self._authorities = authorities
         self._recorder = recorder
+        self._failures: Counter[str] = Counter()
         self._services: dict[ServerConnection, tuple[int, _Service]] = {}
 
     async def __aenter__(self) -> Self:
@@ -95,7 +97,8 @@ class Relay(LocalService):
             return ""
         parts = statistics.quantiles(self.delays_s, n=100, method="inclusive")
         median, most = (f"{delay_s * 1e3:.2f} ms" for delay_s in (parts[49], max(self.delays_s)))
-        return f"Passing a message on took {median} (median), {parts[98] * 1e3:.2f} ms (p99), {most} (longest)."
+        lost = "".join(f" {times} messages are missing in it: {kind}." for kind, times in self._failures.items())
+        return f"Passing a message on took {median} (median), {parts[98] * 1e3:.2f} ms (p99), {most} (longest).{lost}"
 
     async def _shake_hands(self, websocket: ServerConnection, request: Request) -> Response | None:
         number = next(self.connections)
@@ -166,7 +169,10 @@ class Relay(LocalService):
             except ConnectionClosed:
                 return target
             self.delays_s.append(time.perf_counter() - came_at)
-            note(came_at - self._began_at, number, message)
+            try:
+                note(came_at - self._began_at, number, message)
+            except Exception as error:  # the call goes on, whatever its recording does
+                self._failures[type(error).__name__] += 1
 
     def _now_s(self) -> float:
         return time.perf_counter() - self._began_at
@@ -198,7 +204,7 @@ def main() -> int:
         return 2
     finally:
         recorder.close()
-        if recorder.is_empty:
+        if not recorder.lines:
             recorder.path.unlink()
 
 
@@ -211,7 +217,7 @@ async def _record(recorder: Recorder, command: list[str]) -> int:
         with contextlib.suppress(NotImplementedError):  # Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, agent.terminate)
         code = await agent.wait()
-    if recorder.is_empty:
+    if not recorder.lines:
         print("demo.record: nothing was recorded: the agent did not connect to Gemini", file=sys.stderr)
         return code or 1
     print(f"Recorded {recorder.path}: {recorder.lines} lines. {relay.told_delays}")

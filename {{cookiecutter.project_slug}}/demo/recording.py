@@ -39,8 +39,10 @@ KNOWN_TEXTS = {
     "mimeType": re.compile(r"\w+/[\w.+-]+(;rate=\d{1,6})?", re.ASCII),
     "timeLeft": re.compile(r"\d{1,6}(\.\d{1,9})?s", re.ASCII),
 }
-NEWER_NAMES = {"candidatesTokenCount", "candidatesTokensDetails", "interactionStatus"}
-"""Names that are on the wire and not in every google-genai."""
+VERTEX_NAMES = {"candidatesTokenCount", "candidatesTokensDetails"}
+"""What google-genai reads by another name."""
+UNLIKE_THE_WIRE = (ValueError, TypeError, AttributeError, KeyError, StopIteration)
+"""What comes of reading a message that is none of the wire's."""
 
 
 class RecordingError(Exception):
@@ -56,14 +58,14 @@ class Line(BaseModel):
     """Since the recording began."""
     source: Literal["server", "client", "user"] = Field(alias="from")
     kind: str
-    """Server: `accept`, `refused`, `message`, `garbage` (no JSON), `close`. Client: `connect`, `close`, and what it sent:
-    `setup`, `audio`, `client_content`, `tool_response`, …. User: `sound`."""
+    """Server: `accept`, `refused`, `message`, `garbage` (no message), `close`. Client: `connect`, `close`, and what it
+    sent: `setup`, `audio`, `client_content`, `tool_response`, …. User: `sound`."""
     connection: int = Field(0, ge=0)
     """Its number, from 0."""
     bytes: int = Field(0, ge=0)
     binary: bool = True
     """The kind of frame that the server used."""
-    message: Any = None
+    message: dict[str, dict[str, Any]] = {}
     audio_s: float = Field(0, ge=0, le=60)
     level: float = Field(0, ge=0, le=32768)
     until_s: float = Field(0, ge=0, allow_inf_nan=False)
@@ -104,10 +106,6 @@ class Recorder:
         packages = {name: version(name) for name in PACKAGES}
         self._print({"recording": FORMAT, "recorded": datetime.now(UTC).isoformat(timespec="seconds"), **packages})
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.lines
-
     def hide(self, secret: str) -> None:
         """A key, which no reason for closing may tell."""
         if secret:
@@ -123,21 +121,22 @@ class Recorder:
 
     def server(self, at_s: float, connection: int, raw: str | bytes) -> None:
         """Writes what a message of the server's is without its words."""
-        size, binary = len(raw), isinstance(raw, bytes)
+        kind, known = "message", {"bytes": len(raw), "binary": isinstance(raw, bytes)}
         try:
             message = json.loads(raw)
-        except ValueError:
-            self.note(at_s, "server", "garbage", connection, bytes=size, binary=binary)
-            return
-        if isinstance(message, dict) and isinstance(update := message.get("sessionResumptionUpdate"), dict):
-            self.hide(str(update.get("newHandle") or ""))
-        self.note(at_s, "server", "message", connection, bytes=size, binary=binary, message=self._silent(message))
+            self.hide(str(message.get("sessionResumptionUpdate", {}).get("newHandle") or ""))
+            known["message"] = self._silent(message)
+            if not all(isinstance(part, dict) for part in known["message"].values()):
+                raise TypeError("every part of a message is an object")
+        except UNLIKE_THE_WIRE:
+            kind = "garbage"
+        self.note(at_s, "server", kind, connection, **known)
 
     def client(self, at_s: float, connection: int, raw: str | bytes) -> None:
         """Writes what a message of the client's is: kind, size, and how loud it is."""
         try:
             kind, known = described(json.loads(raw))
-        except (ValueError, TypeError, AttributeError, KeyError):
+        except UNLIKE_THE_WIRE:
             kind, known = "unknown", {}
         if kind == "audio":
             pcm = known.pop("pcm")
@@ -181,6 +180,7 @@ class Recorder:
                 if known in ("functionCalls", "toolCallCancellation")
                 else self._silent(each, known, counts or known == "usageMetadata")
                 for key, each in value.items()
+                if each is not None
             }
         if isinstance(value, list):
             return [self._silent(each, name, counts) for each in value]
@@ -219,9 +219,10 @@ class Recording:
         return [line for line in self.lines if line.kind == "setup"]
 
     @property
-    def sounds(self) -> list[Line]:
-        """What the user said, by its length."""
-        return [line for line in self.lines if line.kind == "sound"]
+    def steps(self) -> list[tuple[float, Line]]:
+        """Every line with its time; what the user said twice, with the times of its beginning and its end."""
+        ends = [(line.until_s, line) for line in self.lines if line.kind == "sound"]
+        return sorted([(line.at_s, line) for line in self.lines] + ends, key=lambda step: step[0])
 
     @property
     def typed(self) -> list[Line]:
@@ -241,7 +242,7 @@ class Recording:
         """Every call of a tool, and the seconds until its result came."""
         calls: list[tuple[str, float]] = []
         for number, line in enumerate(self.lines):
-            called = (line.message or {}).get("toolCall", {}).get("functionCalls", ()) if line.message else ()
+            called = line.message.get("toolCall", {}).get("functionCalls", ())
             results = (later.at_s for later in self.lines[number:] if later.kind == "tool_response")
             took_s = next(results, math.inf) - line.at_s if called else 0.0
             calls += [(call["name"], took_s) for call in called]
@@ -360,7 +361,7 @@ def _types(value: Any) -> Any:
 @cache
 def _names() -> frozenset[str]:
     """All names that google-genai knows in a message of the server's."""
-    return frozenset(name for part in _schema() for name in part.get("properties", ())) | NEWER_NAMES
+    return frozenset(name for part in _schema() for name in part.get("properties", ())) | VERTEX_NAMES
 
 
 @cache

@@ -5,7 +5,6 @@ from the last thing that the agent or the user did: a connection, a request for 
 So what the agent does sooner or later than it did then moves what follows, and waits stay those of the service.
 """
 
-import argparse
 import asyncio
 import base64
 import contextlib
@@ -14,7 +13,7 @@ import json
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +68,6 @@ class Replayed:
     bill: dict[str, int]
     records: list[Record]
     missing: Counter[str]
-    log: list[str]
 
     @property
     def session(self) -> Record:
@@ -97,8 +95,10 @@ async def replay(name: str, speed: float = 1.0, told: Callable[[list[str]], None
         told: called with the agent's reports.
 
     Raises:
-        RecordingError: there is none, it cannot be read, or the agent does not run through it.
+        RecordingError: there is none, it cannot be read, or the agent does not run through it; or the speed is none.
     """
+    if not 1 <= speed <= FASTEST:
+        raise RecordingError(f"{speed:g} is no speed: a number from 1 to {FASTEST} is")
     recording = read(name)
     if not recording.lines:
         raise RecordingError(f"{recording.path} holds no call")
@@ -115,7 +115,7 @@ async def replay(name: str, speed: float = 1.0, told: Callable[[list[str]], None
             finally:
                 telling.cancel()
                 await asyncio.gather(telling, return_exceptions=True)
-            replayed = Replayed(recording, bill(recording), ongoing.records(), player.missing, ongoing.agent.log)
+            replayed = Replayed(recording, bill(recording), ongoing.records(), player.missing)
     except (AgentFailedError, TimeoutError) as error:
         raise RecordingError(str(error) or "the agent did not end") from None
     if not any(record["kind"] == "session" for record in replayed.records):
@@ -191,16 +191,13 @@ class _Player:
 
     async def play(self, recording: Recording) -> None:
         """To its end; then the user hangs up, unless the agent has left."""
-        steps = [(line.at_s, line) for line in recording.lines]
-        if self._speed == 1:
-            steps += [(line.until_s, line) for line in recording.sounds]
-        for at_s, line in sorted(steps, key=lambda step: step[0]):
+        self._typed = {id(line) for line in recording.typed}
+        for at_s, line in recording.steps:
             if self._call.agent.returncode is not None:
                 break
-            if any(line is typed for typed in recording.typed):
-                await self._until(at_s)
-                self._call.host.type(filled({"length": sum(length for _, length in line.turns)}))
             await self._step(at_s, line)
+        if self._saying is not None:
+            self._saying.cancel()
         ends = [line for line in recording.lines if line.kind in ("close", "refused")]
         by_agent = bool(ends) and ends[-1].source == "server"
         by_agent |= bool(self._server.websockets) and self._server.websockets[-1].state is not State.OPEN
@@ -220,6 +217,9 @@ class _Player:
             await self._send(line)
         elif line.kind in ("connect", "setup", "tool_response") or line.complete:
             await self._follow(line)
+        elif id(line) in self._typed:
+            await self._until(at_s)
+            self._call.host.type(filled({"length": sum(length for _, length in line.turns)}))
         elif line.kind == "close":
             await self._until(at_s)
 
@@ -281,15 +281,16 @@ def bill(recording: Recording) -> dict[str, int]:
     """What the usage that a recording holds adds up to, as the plugin books it."""
     ledger, client, leaving = Ledger(), Client("", Scenario()), set[int]()
     for line in recording.lines:
-        message = line.message if line.kind == "message" and isinstance(line.message, dict) else {}
         in_generation = client.generating
-        if line.connection not in leaving and client.follow(message):
+        if line.connection not in leaving and client.follow(line.message):
             ledger.begin("", client.generations, line.at_s)
-        if payload := message.get("usageMetadata"):
+        if usage := line.message.get("usageMetadata"):
+            # Vertex writes the one for the other
+            payload = {name.replace("candidates", "response"): counts for name, counts in usage.items()}
             lost = LEAVING if line.connection in leaving else "malformed" if is_malformed(payload) else None
             entry = Entry("", line.connection, client.generations, payload, line.at_s, lost)
             ledger.enter(entry, in_generation=in_generation or client.generating)
-        if "goAway" in message or line.kind == "close":
+        if "goAway" in line.message or line.kind == "close":
             leaving.add(line.connection)
             client.generating = False
     total: Counts = ledger.total("")
@@ -300,8 +301,7 @@ def waits_s(recording: Recording) -> list[float]:
     """From the end of what the user said to the first audio that came before the user spoke again."""
     waits: list[float] = []
     ended_at_s: float | None = None
-    steps = [(line.at_s, line) for line in recording.lines] + [(line.until_s, line) for line in recording.sounds]
-    for at_s, line in sorted(steps, key=lambda step: step[0]):
+    for at_s, line in recording.steps:
         if line.kind == "sound":
             ended_at_s = None if at_s == line.at_s else at_s
         elif ended_at_s is not None and (quiet_s := _audio_quiet_s(line.message)) is not None:
@@ -341,21 +341,12 @@ def _tone(audio: dict[str, Any], speed: float) -> bytes:
     return bytes(np.clip(tone, -32768, 32767).astype(np.int16).tobytes())
 
 
-def _audio_quiet_s(message: Any) -> float | None:
+def _audio_quiet_s(message: Mapping[str, Any]) -> float | None:
     """How much silence the audio of a message begins with; `None` where it has none."""
-    content = message.get("serverContent") if isinstance(message, dict) else None
-    for part in (content or {}).get("modelTurn", {}).get("parts", ()):
+    for part in message.get("serverContent", {}).get("modelTurn", {}).get("parts", ()):
         if "audio_s" in (audio := part.get("inlineData", {}).get("data", {})) and audio["level"]:
             return float(audio["quiet_s"])
     return None
-
-
-def speed(text: str) -> float:
-    """A speed, as somebody typed it."""
-    with contextlib.suppress(ValueError):
-        if 1 <= float(text) <= FASTEST:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no speed: a number from 1 to {FASTEST} is")
 
 
 def show(name: str, speed: float) -> int:

@@ -1,5 +1,6 @@
 """An owner's day: a call is recorded by one command, played by another, and held in a test of five lines."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -34,8 +35,6 @@ class RecordedProcess(AgentProcess):
 @pytest.fixture(scope="module")
 def call() -> Iterator[FinishedCall]:
     """A call that was recorded by the command; the demo's server stands in the place of Google."""
-    import asyncio
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo.call, "AgentProcess", RecordedProcess)
         done = asyncio.run(finished_call(load("text-only")))
@@ -90,17 +89,17 @@ def test_what_cannot_be_is_refused_in_words() -> None:
         (("../up", "--", "x"), "'../up' is no name for a recording: use letters, digits, . _ -"),
         (("unused", "--", "no-such-program"), "'no-such-program' cannot be run: No such file or directory"),
         (("unused", "--", sys.executable, "-V"), "nothing was recorded: the agent did not connect to Gemini"),
-        (("unused",), "COMMAND"),
+        (("unused", "--"), "say what runs the agent, as in: -- uv run agent.py console"),
     ):
         refused = run_record(*arguments)
         assert refused.returncode != 0
         assert told in refused.stderr
         assert "Traceback" not in refused.stderr
         assert not (FOLDER / "unused.jsonl").exists()
-    for arguments, told in (
+    for options, told in (
         (("--replay", "nobody"), "no recording 'nobody'; there are: "),
-        (("--replay", "x", "--speed", "21"), "'21' is no speed: a number from 1 to 20 is"),
+        (("--replay", "x", "--speed", "21"), "21 is no speed: a number from 1 to 20 is"),
     ):
-        played = run_demo(*arguments)
+        played = run_demo(*options)
         assert played.returncode == 2
         assert told in played.stderr
