@@ -18,7 +18,8 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
 import certifi
 from dotenv import load_dotenv
@@ -97,16 +98,17 @@ class Relay(LocalService):
             return ""
         parts = statistics.quantiles(self.delays_s, n=100, method="inclusive")
         median, most = (f"{delay_s * 1e3:.2f} ms" for delay_s in (parts[49], max(self.delays_s)))
-        lost = "".join(f" {times} messages are missing in it: {kind}." for kind, times in self._failures.items())
+        lost = "".join(f" {times} lines are missing: {kind}." for kind, times in self._failures.items())
         return f"Passing a message on took {median} (median), {parts[98] * 1e3:.2f} ms (p99), {most} (longest).{lost}"
 
     async def _shake_hands(self, websocket: ServerConnection, request: Request) -> Response | None:
         number = next(self.connections)
-        self._recorder.note(self._now_s(), "client", "connect", number)
+        self._note(self._recorder.note, "client", "connect", number)
         headers = [each for each in request.headers.raw_items() if not each[0].lower().startswith(OF_THE_CONNECTION)]
-        for name in ("x-goog-api-key", "authorization"):
-            for value in request.headers.get_all(name):
-                self._recorder.hide(value.split()[-1] if value else "")
+        query = parse_qs(urlsplit(request.path).query)
+        keys = [*request.headers.get_all("x-goog-api-key"), *request.headers.get_all("authorization")]
+        for key in (*keys, *query.get("key", ()), *query.get("access_token", ())):
+            self._recorder.hide(key.rpartition(" ")[2])
         try:
             service = await connect(
                 f"{self._service}{request.path}",
@@ -121,17 +123,17 @@ class Relay(LocalService):
         except InvalidStatus as refusal:
             body = (refusal.response.body or b"").decode("utf-8", "replace")
             return self._refuse(websocket, number, refusal.response.status_code, body)
-        except (OSError, WebSocketException) as error:
+        except (OSError, WebSocketException, ImportError) as error:  # ImportError: of a SOCKS proxy
             told = f"{type(error).__name__}: {error}"
             print(f"demo.record: no connection to {clean(self._service)}: {clean(told)}", file=sys.stderr)
             return self._refuse(websocket, number, 502, "the relay has no connection to the service")
         assert isinstance(service, _Service)
         self._services[websocket] = number, service
-        self._recorder.note(self._now_s(), "server", "accept", number)
+        self._note(self._recorder.note, "server", "accept", number)
         return None
 
     def _refuse(self, websocket: ServerConnection, number: int, status: int, body: str) -> Response:
-        self._recorder.note(self._now_s(), "server", "refused", number, status=status, reason=body)
+        self._note(self._recorder.note, "server", "refused", number, status=status, reason=body)
         known = status in http.HTTPStatus.__members__.values()
         return websocket.respond(http.HTTPStatus(status) if known else http.HTTPStatus.BAD_GATEWAY, body)
 
@@ -146,7 +148,7 @@ class Relay(LocalService):
         closed = done.pop().result()
         close = closed.protocol.close_rcvd or BROKEN
         source, other = ("server", websocket) if closed is service else ("client", service)
-        self._recorder.note(self._now_s(), source, "close", number, code=close.code, reason=close.reason)
+        self._note(self._recorder.note, source, "close", number, code=close.code, reason=close.reason)
         if close.code == CloseCode.ABNORMAL_CLOSURE:
             other.transport.abort()
         else:
@@ -154,9 +156,7 @@ class Relay(LocalService):
             await other.close(CloseCode.NORMAL_CLOSURE if unsaid else close.code, close.reason)
         await asyncio.gather(*pumps)
 
-    async def _pass_on(
-        self, source: _Punctual, target: _Punctual, number: int, note: Callable[[float, int, str | bytes], None]
-    ) -> _Punctual:
+    async def _pass_on(self, source: _Punctual, target: _Punctual, number: int, note: Callable[..., None]) -> _Punctual:
         """Until one of the two is closed: that one."""
         while True:
             try:
@@ -169,13 +169,14 @@ class Relay(LocalService):
             except ConnectionClosed:
                 return target
             self.delays_s.append(time.perf_counter() - came_at)
-            try:
-                note(came_at - self._began_at, number, message)
-            except Exception as error:  # the call goes on, whatever its recording does
-                self._failures[type(error).__name__] += 1
+            self._note(note, number, message, at=came_at)
 
-    def _now_s(self) -> float:
-        return time.perf_counter() - self._began_at
+    def _note(self, note: Callable[..., None], *what: Any, at: float | None = None, **more: Any) -> None:
+        """Has something written down; the call goes on, whatever becomes of that."""
+        try:
+            note((time.perf_counter() if at is None else at) - self._began_at, *what, **more)
+        except Exception as error:
+            self._failures[type(error).__name__] += 1
 
 
 def main() -> int:

@@ -121,7 +121,7 @@ class Recorder:
 
     def server(self, at_s: float, connection: int, raw: str | bytes) -> None:
         """Writes what a message of the server's is without its words."""
-        kind, known = "message", {"bytes": len(raw), "binary": isinstance(raw, bytes)}
+        kind, known = "message", dict[str, Any](bytes=len(raw), binary=isinstance(raw, bytes))
         try:
             message = json.loads(raw)
             self.hide(str(message.get("sessionResumptionUpdate", {}).get("newHandle") or ""))

@@ -100,7 +100,8 @@ def is_the_same(call: FinishedCall, replayed: Replayed) -> None:
     before, now = call.responses, of_kind(replayed.records, "response")
     for was, is_now in zip(before, now, strict=True):
         assert same(is_now, SAME_IN_A_RESPONSE) == same(was, SAME_IN_A_RESPONSE)
-        assert is_now["audio_s"] == pytest.approx(was["audio_s"], abs=0.01)
+        # what the plugin still reads after goAway is a matter of luck
+        assert is_now["audio_s"] == pytest.approx(was["audio_s"], abs=0.15 if call.session["go_aways"] else 0.01)
     silences = [
         [each["reason"] for each in of_kind(records, "unanswered")] for records in (call.records, replayed.records)
     ]
