@@ -36,10 +36,6 @@ def main() -> int:
     if sys.platform == "win32" and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")
     arguments = _arguments()
-    if arguments.replay is not None:
-        from demo.replay import show  # with the plugin's library, which takes seconds to import
-
-        return show(arguments.replay, arguments.speed)
     try:
         if arguments.list:
             for name in names():
@@ -52,6 +48,10 @@ def main() -> int:
     # whoever ends the demo ends its agent, too
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
+        if arguments.replay is not None:
+            from demo.replay import show  # with the plugin's library, which takes seconds to import
+
+            return show(arguments.replay, arguments.speed)
         return asyncio.run(Demo(scenario, Console()).run())
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)

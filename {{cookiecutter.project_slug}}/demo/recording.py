@@ -35,10 +35,7 @@ AT_ONCE_S = 0.1
 PACKAGES = ("livekit-agents", "livekit-plugins-google", "google-genai")
 NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 MODEL = re.compile(r"[\w./-]{1,100}", re.ASCII)
-KNOWN_TEXTS = {
-    "mimeType": re.compile(r"\w+/[\w.+-]+(;rate=\d{1,6})?", re.ASCII),
-    "timeLeft": re.compile(r"\d{1,6}(\.\d{1,9})?s", re.ASCII),
-}
+TIME_LEFT = re.compile(r"\d{1,6}(\.\d{1,9})?s", re.ASCII)
 VERTEX_NAMES = {"candidatesTokenCount", "candidatesTokensDetails"}
 """What google-genai reads by another name."""
 UNLIKE_THE_WIRE = (ValueError, TypeError, AttributeError, KeyError, StopIteration)
@@ -185,9 +182,8 @@ class Recorder:
         if isinstance(value, list):
             return [self._silent(each, name, counts) for each in value]
         if isinstance(value, str):
-            pattern = KNOWN_TEXTS.get(name)
-            kept = pattern.fullmatch(value) if pattern else name != "text" and value in _words_of_the_wire()
-            return value if kept else {"length": len(value)}
+            known = TIME_LEFT.fullmatch(value) if name == "timeLeft" else value in _words_of_the_wire()
+            return value if known and name != "text" else {"length": len(value)}
         if isinstance(value, bool) or value is None:
             return value
         return value if counts else 0
@@ -301,8 +297,7 @@ def described(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             "resumes": bool((_either(content, "sessionResumption") or {}).get("handle")),
         }
     if kind in ("realtime_input", "realtimeInput") and (media := content.get("audio")):
-        # the plugin writes the alphabet for addresses
-        return "audio", {"pcm": base64.b64decode(media["data"].replace("-", "+").replace("_", "/"))}
+        return "audio", {"pcm": _pcm(media["data"])}
     if kind in ("client_content", "clientContent"):
         turns = [
             (str(turn.get("role")), sum(len(str(part.get("text", ""))) for part in turn.get("parts") or ()))
@@ -316,8 +311,8 @@ def described(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def hear(ears: SoundFinder, pcm: bytes, at_s: float) -> None:
     """Lets the same ear that the agent has hear a piece of the user's audio."""
-    if samples := len(pcm) // 2:
-        ears.hear(rtc.AudioFrame(pcm[: 2 * samples], SAMPLE_RATE, 1, samples), at_s)
+    if pcm:
+        ears.hear(rtc.AudioFrame(pcm, SAMPLE_RATE, 1, len(pcm) // 2), at_s)
 
 
 def _either(content: Mapping[str, Any], name: str) -> Any:
@@ -326,9 +321,9 @@ def _either(content: Mapping[str, Any], name: str) -> Any:
 
 
 def _silent_audio(data: Mapping[str, Any]) -> dict[str, Any]:
-    mime, pcm = str(data["mimeType"]), base64.b64decode(data.get("data") or "")
+    mime, pcm = str(data["mimeType"]), _pcm(data.get("data") or "")
     rate = int(found[1]) if (found := re.search(r"rate=(\d{4,6})\b", mime)) else OUTPUT_SAMPLE_RATE
-    samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], np.int16).astype(np.float32)
+    samples = np.frombuffer(pcm, np.int16).astype(np.float32)
     block = round(rate * BLOCK_S)
     quiet = (np.mean(samples[start : start + block] ** 2) <= SOUND for start in range(0, len(samples), block))
     blocks = next((number for number, is_quiet in enumerate(quiet) if not is_quiet), 0)
@@ -342,8 +337,14 @@ def _silent_audio(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _pcm(data: str) -> bytes:
+    """Samples of two bytes; the plugin writes base64 with the alphabet for addresses."""
+    pcm = base64.b64decode(data.replace("-", "+").replace("_", "/"))
+    return pcm[: len(pcm) // 2 * 2]
+
+
 def _level(pcm: bytes) -> float:
-    samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], np.int16).astype(np.float32)
+    samples = np.frombuffer(pcm, np.int16).astype(np.float32)
     return round(float(np.sqrt(np.mean(samples**2))), 1) if len(samples) else 0.0
 
 

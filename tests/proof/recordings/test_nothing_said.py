@@ -24,6 +24,7 @@ FROM_THE_SERVER: tuple[dict[str, Any], ...] = (
     {"serverContent": {"modelTurn": {"parts": [{"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": AUDIO}}]}}},
     {"serverContent": {"modelTurn": {"parts": [{"inlineData": {"mimeType": SAID[3], "data": AUDIO}}]}}},
     {"serverContent": {"modelTurn": {"parts": [{"executableCode": {"code": SAID[4], "language": "PYTHON"}}]}}},
+    {"serverContent": {"groundingMetadata": {"startIndex": int(SAID[2])}}},
     {"serverContent": {"groundingMetadata": {"webSearchQueries": [SAID[0]], SAID[3]: {"uri": SAID[4]}}}},
     {"toolCall": {"functionCalls": [
         {"id": SAID[6], "name": "book", "args": {SAID[5]: SAID[0], "a": int(SAID[2]), "b": [{SAID[5]: SAID[4]}, True]}},
