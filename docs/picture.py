@@ -1,7 +1,4 @@
-"""Draw docs/demo.svg: what the demo of a rendered project shows in a terminal.
-
-It runs the demo as it is and leaves out only what repeats itself, between the second report and the summary.
-"""
+"""Draw docs/demo.svg: what the demo of a rendered project shows in a terminal."""
 
 from __future__ import annotations
 
@@ -36,20 +33,10 @@ def shown_by_the_demo(project: Path) -> list[str]:
     return [line.rpartition(ERASE_LINE)[2].rstrip() for line in done.stdout.decode().split("\n")]
 
 
-def without_repetition(lines: list[str]) -> list[str]:
-    """Cut what comes between the second report and the session's summary."""
-    plain = [Text.from_ansi(line).plain.strip() for line in lines]
-    second_ends = max(number for number in range(plain.index("Response 3")) if plain[number].startswith("╰"))
-    summary = plain.index("Session")
-    ends = max(number for number in range(len(plain)) if plain[number].startswith("╰"))
-    hint = next(number for number in range(ends, len(plain)) if plain[number].startswith("Next:"))
-    return [*lines[: second_ends + 1], "", "⋮", "", *lines[summary : ends + 1], "", *lines[hint:]]
-
-
 def main() -> None:
     """Take the project's folder from the command line."""
     console = Console(record=True, width=WIDTH, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-    console.print(Text.from_ansi("\n".join(without_repetition(shown_by_the_demo(Path(sys.argv[1]))))))
+    console.print(Text.from_ansi("\n".join(shown_by_the_demo(Path(sys.argv[1])))))
     console.save_svg(str(PICTURE), title="uv run -m demo", code_format=SVG_FORMAT)
     print(f"drawn: {PICTURE}")
 

@@ -74,7 +74,7 @@ def _problems_of(question: str, answer: object) -> Iterator[str]:
         yield from (f"holds {kind}; use visible characters and spaces" for kind in unwanted_characters(answer))
         if match := _JINJA.search(answer):
             yield f"holds {match[0]}, which a later update would run as a template; write it into agent.toml afterwards"
-        yield from _RULES[question](answer)
+        yield from RULES[question](answer)
 
 
 def unwanted_characters(text: str) -> list[str]:
@@ -119,7 +119,7 @@ def _instructions(answer: str) -> Iterator[str]:
     yield from _length(answer, least=1, most=10_000)
 
 
-_RULES: dict[str, Callable[[str], Iterator[str]]] = {
+RULES: dict[str, Callable[[str], Iterator[str]]] = {
     "project_name": _project_name,
     "project_slug": _project_slug,
     "agent_name": _agent_name,
@@ -127,6 +127,7 @@ _RULES: dict[str, Callable[[str], Iterator[str]]] = {
     "temperature": _temperature,
     "instructions": _instructions,
 }
+"""What each question that is answered with text asks of the answer."""
 
 
 def _length(answer: str, *, least: int, most: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ from cookiecutter.main import cookiecutter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from template_answers.rules import unwanted_characters
+from template_answers.rules import QUESTIONS, RULES, unwanted_characters
 from template_answers.voices import VOICES
 from tests.baked import DEFAULT_SLUG, TEMPLATE, BakedProject, content_of, run_cookiecutter, typed
 
@@ -191,6 +191,10 @@ def test_bytes_that_are_no_text_are_refused_in_words(question: str, output: Path
     assert (told.returncode, told.stderr) == (1, b"")
     assert rf"{question}: 'a\udcff' holds half a surrogate pair".encode() in told.stdout
     assert nothing_was_left(output)
+
+
+def test_every_question_that_is_answered_with_text_has_a_rule() -> None:
+    assert set(RULES) == {question for question, default in QUESTIONS.items() if isinstance(default, str)}
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=20), st.sampled_from(INVISIBLE))

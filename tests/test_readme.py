@@ -15,7 +15,7 @@ from uv import find_uv_bin
 
 from template_answers.rules import QUESTIONS
 from template_answers.voices import VOICES
-from tests.baked import TEMPLATE, BakedProject, bake, clone_of_the_template, git, run
+from tests.baked import SOURCE, TEMPLATE, BakedProject, bake, clone_of_the_template, git, run
 
 README = (TEMPLATE / "README.md").read_text(encoding="utf-8")
 PLACEHOLDER = "PATH-OR-URL-OF-THIS-REPOSITORY"
@@ -33,6 +33,10 @@ SHORTENED = {
     'uv run pytest -m "not slow"': "uv run pytest --collect-only -q",
     "uv run bench/rendering.py": 'uv run python -c "from bench.rendering import measured; measured(1)"',
     "uv run -m demo": "uv run -m demo --list",  # `make demo` runs all of it
+    # The proof makes reports of records (tests/proof/documents); a new project has none.
+    "uv run -m report": "uv run -m report --help",
+    "uv run -m report --by model": "uv run -m report --help",
+    "uv run -m report --html report.html": "uv run -m report --help",
     # A folder of its own: the other commands render the same project into build/.
     "uv run cookiecutter --no-input --output-dir build .": "uv run cookiecutter --no-input --output-dir build/new .",
     "cd build/my-voice-agent": "cd build/new/my-voice-agent",
@@ -93,6 +97,14 @@ def test_every_voice_is_described() -> None:
     assert dict(re.findall(r"(\w+)\s\(([\w-]+)\)[,.]", README.partition("### Voices")[2].partition("##")[0])) == VOICES
 
 
+def test_the_projects_reference_has_every_voice_with_what_characterises_it() -> None:
+    reference = (SOURCE / "docs" / "reference.md").read_text(encoding="utf-8")
+    table = reference.partition("### Voices")[2].partition("\n### ")[0]
+    cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in table.splitlines() if row.startswith("|")]
+    rows = cells[2:]
+    assert {row[column]: row[column + 1] for row in rows for column in range(0, len(row), 2)} == VOICES
+
+
 def test_the_readmes_links_and_pictures_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README):
         assert (TEMPLATE / target).exists(), target
@@ -133,7 +145,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
 
 
 def commands_of_the_project() -> list[str]:
-    text = (TEMPLATE / "{{cookiecutter.project_slug}}" / "README.md").read_text(encoding="utf-8")
+    text = (SOURCE / "README.md").read_text(encoding="utf-8")
     shown = [
         command
         for kind in ("sh", "bash", "console", "shell", "sh keys")

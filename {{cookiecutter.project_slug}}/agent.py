@@ -10,6 +10,7 @@ from livekit.agents import NOT_GIVEN, Agent, AgentServer, AgentSession, JobConte
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.plugins import google, silero
 
+from realtime_metrics.log import visible
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.startup import load_settings, server_options
 from realtime_metrics.watch import watch
@@ -48,15 +49,15 @@ class MetricsAgent(Agent):
     # A tool is a method that the model may call. Import `function_tool` from livekit.agents, and:
     #
     # @function_tool
-    # async def get_weather(self, city: str) -> str:
-    #     """Tells the weather of a city."""
+    # async def get_forecast(self, city: str) -> str:
+    #     """Tells tomorrow's weather of a city."""
     #     return f"sunny in {city}"
 
 
 # 5. A call: the session with its realtime model, and the recorder that watches it to the end, however it ends.
 @server.rtc_session(agent_name=settings.name)
 async def entrypoint(ctx: JobContext) -> None:
-    ctx.log_context_fields = {"room": ctx.room.name}
+    ctx.log_context_fields = {"room": visible(ctx.room.name)}
     session: AgentSession[None] = AgentSession(
         llm=google.realtime.RealtimeModel(
             voice=settings.voice,

@@ -10,25 +10,33 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
 from demo.agent_process import PROJECT, AgentProcess
 from demo.call import AgentFailedError, Call, call
 from demo.conversation import GIVE_UP_S, AgentLeftError, converse
-from demo.scenario import Scenario, ScenarioError, load, names, read
+from demo.scenario import Expect, Scenario, ScenarioError, Turn, load, names, read
 from demo.screen import SETTLE_S, Narrator, Screen
+from realtime_metrics.log import clean
+from realtime_metrics.settings import Settings, SettingsError, read_settings
 
 HANG_UP_S = 15.0
 LOG_LINES = 15
-TELLING = re.compile(r" (WARNING|ERROR) (?!.*no warmed process available)")
+LINE = 500
+"""Characters of a log's line that are shown."""
+TELLING = re.compile(r" (WARNING|ERROR) (?!.*(no warmed process available|event loop blocked))")
 EXTRAS = re.compile(r" \{.*\}\s*$")
-LOG = Path(tempfile.gettempdir(), f"{PROJECT.name}-demo.log")
 NEXT = """\
 Next: talk to the same agent, with your GOOGLE_API_KEY in .env.local:
     uv run agent.py console
-What goes wrong in real calls can be played, too:
-    uv run -m demo --list"""
+What goes wrong in real calls can be played, too; and a recording of your own:
+    uv run -m demo --list
+    uv run -m demo --say question.wav"""
+NOT_PLAYED = {"console", "line", "otlp", "prometheus"}
+"""Sinks of the project that the demo leaves out: it has its own for the terminal, and its figures are nobody's."""
+UNKNOWN_ANSWER = "Only Gemini knows the answer, and I am the demo's server. What you see around this is real."
 
 
 def main() -> int:
@@ -41,9 +49,10 @@ def main() -> int:
             for name in names():
                 print(f"{name:24}{load(name).about}")
             return 0
-        scenario = _scenario(arguments.scenario)
-    except ScenarioError as error:
-        print(error, file=sys.stderr)
+        scenario = _own(arguments.say) if arguments.say else _scenario(arguments.scenario)
+        settings = read_settings({})
+    except (ScenarioError, SettingsError) as error:
+        print(*(clean(line, LINE) for line in str(error).splitlines()), sep="\n", file=sys.stderr)
         return 2
     # whoever ends the demo ends its agent, too
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -52,7 +61,10 @@ def main() -> int:
             from demo.replay import show  # with the plugin's library, which takes seconds to import
 
             return show(arguments.replay, arguments.speed)
-        return asyncio.run(Demo(scenario, Console()).run())
+        console = Console()
+        if not console.width:  # COLUMNS=0
+            console.width = 80
+        return asyncio.run(Demo(scenario, console, settings, arguments.jsonl, tables=arguments.tables).run())
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
@@ -62,6 +74,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--scenario", default="normal", metavar="NAME|FILE.toml", help="what to play (default: normal)")
+    parser.add_argument(
+        "--say", action="append", metavar="FILE.wav|SENTENCE", help="say this instead; again for a second turn"
+    )
+    parser.add_argument("--tables", action="store_true", help="show every response as a table")
+    parser.add_argument("--jsonl", type=Path, metavar="FILE", help="add the call's records to this file")
     parser.add_argument("--replay", metavar="NAME|FILE.jsonl", help="play a recording (uv run -m demo.record)")
     parser.add_argument("--speed", type=float, default=1.0, metavar="N", help="of a replay: 1 (default) to 20")
     return parser.parse_args()
@@ -81,32 +98,71 @@ def _scenario(name_or_file: str) -> Scenario:
         raise ScenarioError(f"--scenario {name_or_file!r} cannot be read: {error.strerror}") from None
 
 
-class Demo:
-    """One scenario, played and shown."""
+def _own(sayings: list[str]) -> Scenario:
+    """A call in which the user says this.
 
-    def __init__(self, scenario: Scenario, console: Console) -> None:
+    Raises:
+        ScenarioError: it cannot be said.
+    """
+    try:
+        return Scenario(
+            name="your own",
+            about="what you say, and an answer from nobody",
+            turns=tuple(Turn(user=said, text=UNKNOWN_ANSWER, audio_s=5.0) for said in sayings),
+            expect=Expect(responses=1 + len(sayings)),
+        )
+    except ValidationError as error:
+        problem = str(error.errors()[0]["msg"]).removeprefix("Value error, user = ")
+        raise ScenarioError(f"--say {problem}") from None
+
+
+class Demo:
+    """One scenario, played and shown.
+
+    Args:
+        settings: of the project, for its sinks.
+        jsonl: where the records go, if not where the project has them.
+        tables: whether every response is shown as a table.
+    """
+
+    def __init__(
+        self, scenario: Scenario, console: Console, settings: Settings, jsonl: Path | None, *, tables: bool
+    ) -> None:
         self._scenario = scenario
         self._console = console
+        own = [name for name in settings.metrics_sinks if name not in NOT_PLAYED]
+        self._jsonl = jsonl.resolve() if jsonl else PROJECT / settings.metrics_jsonl_path if "jsonl" in own else None
+        self._sinks = ",".join({"console" if tables else "demo": 1, "jsonl": 1, **dict.fromkeys(own)})
         self._screen = Screen(console)
+        self._log = "not kept"
 
     async def run(self) -> int:
         """Plays it; the exit code."""
         self._screen.line(f"[bold]{escape(self._scenario.name)}[/]: {escape(self._scenario.about)}")
+        self._screen.line("[dim]The agent is the real one. The user is a recording, Gemini a local server.[/]")
         try:
             with self._screen.waiting():
                 self._screen.wait_for("starting the agent")
-                async with call(self._scenario, env=self._agent_look()) as ongoing:
+                async with call(
+                    self._scenario,
+                    sinks=self._sinks,
+                    env=self._agent_look(),
+                    entrypoint="demo/reporting_agent.py",
+                    jsonl=self._jsonl,
+                ) as ongoing:
                     try:
                         complaint = await self._play(ongoing)
                     finally:
-                        _keep_log(ongoing.agent)
+                        self._keep_log(ongoing.agent)
                     log = ongoing.agent.log
         except AgentFailedError as error:
-            _keep_log(error.agent)
+            self._keep_log(error.agent)
             return self._fail(str(error), error.agent.log)
         if complaint is not None:
             return self._fail(complaint, log)
-        self._screen.line(f"\n[dim]The agent's log: {escape(str(LOG))}[/]")
+        self._screen.line(f"\n[dim]The agent's log: {escape(self._log)}[/]")
+        if self._jsonl:
+            self._screen.line(f"[dim]The records: {escape(str(self._jsonl))}[/]")
         if self._scenario.name == "normal":
             self._screen.line(NEXT)
         return 0
@@ -119,9 +175,8 @@ class Demo:
         try:
             self._screen.wait_for("connecting, and waiting for the greeting")
             async with contextlib.aclosing(converse(ongoing)) as steps:
-                async for step in steps:
-                    if step.spoken is not None and step.turn is not None:
-                        narrator.you(step.spoken, interrupts=step.turn.speaks != "after_reply")
+                async for _ in steps:
+                    pass
             await asyncio.sleep(2 * SETTLE_S)
             if self._scenario.expect.ends == "agent":
                 self._screen.wait_for("waiting for the agent to give up")
@@ -164,26 +219,29 @@ class Demo:
         if told:
             self._screen.line("\n[bold]In the agent's log:[/]")
         for line in told[-LOG_LINES:]:
-            self._screen.line(f"  {escape(line)}")
+            self._screen.line(f"  {escape(clean(line, LINE))}")
 
     def _fail(self, complaint: str, log: list[str]) -> int:
         self._screen.line(f"\n[bold red]The demo failed:[/] {escape(complaint)}")
-        self._screen.line(f"The last lines of the agent's log ({escape(str(LOG))}):")
+        self._screen.line(f"The last lines of the agent's log ({escape(self._log)}):")
         for line in log[-LOG_LINES:]:
-            self._screen.line(f"  {escape(EXTRAS.sub('', line))}")
+            self._screen.line("  " + escape(clean(EXTRAS.sub("", line), LINE)))
         return 1
+
+    def _keep_log(self, agent: AgentProcess) -> None:
+        """Into a file of a name that nobody knows before, which only this person may read."""
+        with contextlib.suppress(OSError):
+            fd, self._log = tempfile.mkstemp(".log", f"{PROJECT.name}-demo-")
+            with open(fd, "w", encoding="utf-8", errors="replace") as file:
+                file.write("\n".join(agent.log) + "\n")
 
     def _agent_look(self) -> dict[str, str]:
         """Makes the agent print for this terminal, though it prints into a pipe."""
-        look = {"COLUMNS": str(self._console.width)}
+        module = self._scenario.entrypoint.removesuffix(".py").replace("/", ".")
+        look = {"COLUMNS": str(self._console.width), "DEMO_AGENT": module}
         if self._console.is_terminal and not os.environ.get("NO_COLOR"):
             look["FORCE_COLOR"] = "1"
         return look
-
-
-def _keep_log(agent: AgentProcess) -> None:
-    with contextlib.suppress(OSError):
-        LOG.write_text("\n".join(agent.log) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class Call:
         host: the user.
         agent: the agent's process.
         jsonl: the file that the agent's JSONL sink writes.
+        jsonl_from: where in it the call's records begin, in bytes.
         started_at: `time.time()` when the agent was started.
     """
 
@@ -37,12 +38,16 @@ class Call:
     agent: AgentProcess
     jsonl: Path
     started_at: float
+    jsonl_from: int = 0
 
     def records(self, kind: str | None = None) -> list[Record]:
         """What the JSONL sink has written so far; every complete line must parse."""
         if not self.jsonl.exists():
             return []
-        lines = self.jsonl.read_text("utf-8").split("\n")[:-1]
+        written = self.jsonl.read_bytes()
+        # a file that is shorter now was rotated away, and made anew
+        mine = written[self.jsonl_from if self.jsonl_from <= len(written) else 0 :]
+        lines = mine.decode().split("\n")[:-1]
         records = [json.loads(line) for line in lines]
         return [record for record in records if kind in (None, record["kind"])]
 
@@ -111,11 +116,13 @@ async def call(
         variables = {**server.env, "METRICS_SINKS": sinks, "METRICS_JSONL_PATH": str(path), **(env or {})}
         if scenario.model is not None:
             variables.setdefault("AGENT_MODEL", scenario.model)
+        if scenario.cost_limit_usd is not None:
+            variables.setdefault("METRICS_COST_LIMIT_USD", str(scenario.cost_limit_usd))
         arguments = ("console", entrypoint or scenario.entrypoint, "--connect-addr", host.address)
-        started_at = time.time()
+        started_at, jsonl_from = time.time(), path.stat().st_size if path.exists() else 0
         agent = await stack.enter_async_context(AgentProcess(*arguments, env=variables, cwd=project))
         await _connected(host, agent)
-        yield Call(scenario, server, host, agent, path, started_at)
+        yield Call(scenario, server, host, agent, path, started_at, jsonl_from)
 
 
 class AgentFailedError(Exception):

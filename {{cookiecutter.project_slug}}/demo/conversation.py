@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from demo.call import Call
 from demo.console_host import ConsoleHost, Spoken
 from demo.scenario import Turn
-from demo.speech import utterances
+from demo.speech import utterance
 
 GIVE_UP_S = 20.0
 """How long anything in a conversation may take."""
@@ -59,7 +59,7 @@ async def _speak(call: Call, turn: Turn) -> Spoken:
     if turn.speaks == "while_agent_speaks":
         await call.host.wait_for(lambda: _is_answering(call.host), GIVE_UP_S)
     await asyncio.sleep(turn.pause_s)
-    return await call.host.say(utterances()[turn.user])
+    return await call.host.say(utterance(turn.user))
 
 
 def _is_answering(host: ConsoleHost) -> bool:

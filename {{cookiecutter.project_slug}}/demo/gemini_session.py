@@ -22,7 +22,7 @@ from demo.ledger import Entry, is_malformed, is_readable
 from demo.models import NATIVE_2_5, model_of
 from demo.scenario import Connect, Fault, Reply, Scenario, Turn, Usage
 from demo.seen import Seen, Setup, What
-from demo.speech import utterances
+from demo.speech import utterance
 from demo.tokens import Context
 
 OUTPUT_SAMPLE_RATE = 24000
@@ -145,7 +145,9 @@ class GeminiConnection:
         """With a handle the conversation goes on; without one the model knows its instructions only."""
         if setup.get("sessionResumption", {}).get("handle") is None:
             self._client.context = Context(model_of(setup["model"]))
-            self._client.context.read(_texts(setup.get("systemInstruction", {})))
+            instructions = _texts(setup.get("systemInstruction", {}))
+            self._client.context.read(instructions)
+            self._seen.told.append(instructions)
 
     async def _answer_setup(self) -> None:
         connect = self._connect
@@ -161,9 +163,11 @@ class GeminiConnection:
         if media := message.get("realtime_input", {}).get("audio"):
             await self._hear(base64.urlsafe_b64decode(media["data"]))
         elif content := message.get("client_content"):
-            for turn in content.get("turns", ()):
-                self._client.context.read(_texts(turn))
+            texts = [_texts(turn) for turn in content.get("turns", ())]
+            for text in texts:
+                self._client.context.read(text)
             if content.get("turnComplete"):
+                self._seen.told.append(texts[0] if texts else "")  # the plugin adds a "."
                 await self._be_asked()
         elif "tool_response" in message:
             await self._be_told(message["tool_response"])
@@ -450,7 +454,7 @@ class GeminiConnection:
 def _heard(turn: Turn) -> str:
     if turn.heard is not None:
         return turn.heard
-    return utterances()[turn.user].text if turn.user else ""
+    return utterance(turn.user).text if turn.user else ""
 
 
 def _needs_nobody(turn: Turn | None) -> TypeGuard[Turn]:

@@ -104,10 +104,11 @@ async def replay(name: str, speed: float = 1.0, told: Callable[[list[str]], None
         raise RecordingError(f"{recording.path} holds no call")
     server = ReplayServer(recording, speed)
     model = next((setup.model for setup in recording.setups if setup.model), None)
-    scenario = Scenario(name=recording.name, model=model, entrypoint="demo/replay_agent.py")
+    scenario = Scenario(name=recording.name, model=model, entrypoint="demo/reporting_agent.py")
     env = {"DEMO_REPLAY": str(recording.path.resolve()), "DEMO_REPLAY_SPEED": str(speed)}
+    env["DEMO_AGENT"] = "demo.replay_agent"
     try:
-        async with call(scenario, env=env, server=server) as ongoing:
+        async with call(scenario, sinks="demo,jsonl", env=env, server=server) as ongoing:
             telling = asyncio.create_task(_tell(ongoing.agent, told))
             player = _Player(ongoing, server, speed)
             try:

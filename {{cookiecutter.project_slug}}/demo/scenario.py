@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from demo.speech import utterances
+from demo.speech import utterance
 
 FOLDER = Path(__file__).parent / "scenarios"
 
@@ -89,8 +89,8 @@ class Turn(Reply):
     """One more turn: what the user says, and the reply to it."""
 
     user: str | None = None
-    """The utterance (`speech.toml`) that the user speaks. None: nobody does; the turn follows the one before by itself,
-    or answers a tool's result."""
+    """What the user speaks: an utterance (`speech.toml`), a `.wav` file, or a sentence (`own_speech.py`). None: nobody
+    does; the turn follows the one before by itself, or answers a tool's result."""
     typed: str | None = None
     """What the user types, instead of speaking."""
     heard: str | None = None
@@ -132,6 +132,8 @@ class Scenario(_Part):
     """One line for `--list`."""
     model: str | None = None
     """What the agent is to ask for (AGENT_MODEL), where it matters: each family of models has a wire of its own."""
+    cost_limit_usd: float | None = Field(None, gt=0)
+    """What the call may cost (METRICS_COST_LIMIT_USD), where it matters."""
     entrypoint: str = "agent.py"
     """The agent to run; `demo/tool_agent.py` is the same agent with a tool."""
     connects: tuple[Connect, ...] = ()
@@ -151,8 +153,11 @@ class Scenario(_Part):
     @model_validator(mode="after")
     def _user_can_speak(self) -> "Scenario":
         for turn in self.turns:
-            if turn.user is not None and turn.user not in utterances():
-                raise ValueError(f"user = {turn.user!r} is not an utterance; there are: {', '.join(utterances())}")
+            if turn.user is not None:
+                try:
+                    utterance(turn.user)
+                except ValueError as error:
+                    raise ValueError(f"user = {error}") from None
             if turn.user is not None and turn.typed is not None:
                 raise ValueError(f"user = {turn.user!r}, typed = {turn.typed!r}: a turn is spoken or typed, not both")
         return self

@@ -1,6 +1,8 @@
 """What the demo shows: the conversation, the agent's own reports, and that it goes on while nothing is printed."""
 
 import asyncio
+import json
+import math
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -13,7 +15,12 @@ from rich.text import Text
 
 from demo.call import Call
 from demo.console_host import Heard, Spoken
+from realtime_metrics.log import clean
 
+MOST = 150
+"""Characters of what the model is told, or a tool gives."""
+BETWEEN = """. Between it and the record's
+       wait lie the way to the agent and back, and silence before the sound."""
 SETTLE_S = 0.15
 """Reports come by another way than the conversation: they are held back until its lines are printed."""
 
@@ -51,13 +58,13 @@ class Screen:
 
 
 class Narrator:
-    """Follows a call and prints what happens in it, in order: who said what, and the reports of it."""
+    """Follows a call and prints what happens in it, in order: who said what, what tools did, and the reports of it."""
 
     def __init__(self, screen: Screen, call: Call) -> None:
         self._screen = screen
         self._call = call
-        self._answers = 0
-        self._reports = 0
+        self._told = self._spoken = self._tools = self._answers = self._reports = 0
+        self._explained = False
         self._seen_at: list[float] = []
 
     async def run(self) -> None:
@@ -66,22 +73,47 @@ class Narrator:
             self.catch_up()
             await asyncio.sleep(0.03)
 
-    def you(self, spoken: Spoken, *, interrupts: bool) -> None:
-        """What the user said."""
-        aside = " [dim](interrupts)[/]" if interrupts else ""
-        self._screen.line()
-        self._screen.line(f"[bold cyan]You[/]    {escape(spoken.utterance.text)}{aside}")
-        self._screen.wait_for("the agent thinks and speaks")
-
     def catch_up(self, *, settled: bool = False) -> None:
         """Prints what is new; reports only once they have settled, or if nothing more will come."""
         host = self._call.host
+        for text in self._call.server.seen.told[self._told :]:
+            self._told += 1
+            if text:
+                self._screen.line(f"[dim]Model  is told: {escape(_shortened(text))}[/]")
+        for spoken in host.spoken[self._spoken :]:
+            # what was interrupted is told before what interrupted it
+            if spoken.started_at is None or (self._answers < len(host.heard) and spoken.ended_at is None):
+                break
+            self._spoken += 1
+            self._user(spoken)
+        updates = [each.event.tool_execution_updated for each in host.events if each.kind == "tool_execution_updated"]
+        for update in updates[self._tools :]:
+            self._tools += 1
+            self._tool(update)
         for item in host.items(pb.ASSISTANT)[self._answers :]:
             self._answers += 1
             text = " ".join(content.text for content in item.content).strip()
             aside = " [dim](interrupted)[/]" if item.interrupted else ""
             self._screen.line(f"[bold green]Agent[/]  {escape(text)}{aside}{self._stopwatch()}")
-            self._screen.spin("your turn")
+        self._report(settled=settled)
+
+    def _user(self, spoken: Spoken) -> None:
+        """What the recorded user says, while it is said."""
+        utterance, at = spoken.utterance, spoken.started_at or 0.0
+        interrupts = any(heard.first_audio_at < at < (heard.ended_at or math.inf) for heard in self._call.host.heard)
+        aside = " [dim](interrupts)[/]" if interrupts else ""
+        self._screen.line(f"\n[bold cyan]User[/]   {escape(utterance.text or f'({utterance.name})')}{aside}")
+        self._screen.spin("the recorded user speaks, then the agent answers")
+
+    def _tool(self, update: pb.AgentSessionEvent.ToolExecutionUpdated) -> None:
+        if update.HasField("started"):
+            called = update.started.function_call
+            arguments = ", ".join(f"{name}={value!r}" for name, value in json.loads(called.arguments or "{}").items())
+            self._screen.line(f"[bold magenta]Tool[/]   {escape(_shortened(f'{called.name}({arguments})'))}")
+        elif update.HasField("ended"):
+            self._screen.line(f"       [dim]gave[/] {escape(_shortened(update.ended.message))}")
+
+    def _report(self, *, settled: bool) -> None:
         lines, now = self._call.agent.reports, time.monotonic()
         self._seen_at += [now] * (len(lines) - len(self._seen_at))
         until = len(lines) if settled else bisect_right(self._seen_at, now - SETTLE_S)
@@ -90,14 +122,24 @@ class Narrator:
             self._reports = until
 
     def _stopwatch(self) -> str:
-        """The wait that was measured at the user's end, to set beside the report's."""
+        """The wait that was measured at the user's end, and what lies between it and the report's."""
         waited_s = waited(self._call.host.spoken, self._call.host.heard)
-        return "" if waited_s is None else f"\n[dim]       {waited_s:.2f} s by the stopwatch at your end[/]"
+        if waited_s is None:
+            return ""
+        told = "" if self._explained else BETWEEN
+        self._explained = True
+        return f"\n[dim]       {waited_s:.2f} s by a stopwatch at the user's end{told}[/]"
 
 
 def waited(spoken: list[Spoken], heard: list[Heard]) -> float | None:
-    """Seconds from the end of what the user said to the first audio of the last reply; None: the agent spoke first."""
+    """Seconds from the end of what the user said to the first audio of the last reply; None: it answers nobody."""
     if not heard:
         return None
-    ends = [said.ended_at for said in spoken if said.ended_at and said.ended_at < heard[-1].first_audio_at]
+    before = heard[-2].first_audio_at if len(heard) > 1 else 0.0
+    ends = [said.ended_at for said in spoken if said.ended_at and before < said.ended_at < heard[-1].first_audio_at]
     return heard[-1].first_audio_at - ends[-1] if ends else None
+
+
+def _shortened(text: str) -> str:
+    """One line or two of a terminal."""
+    return clean(text, MOST) + (f" ({len(text):,} characters)" if len(text) > MOST else "")

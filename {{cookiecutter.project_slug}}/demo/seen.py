@@ -52,6 +52,8 @@ class Seen:
     setups: list[Setup] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
     marks: list[Mark] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """What the model was told: the instructions of a conversation, and what each reply was asked for with."""
     _waiting: dict[asyncio.Future[None], Callable[[], bool]] = field(default_factory=dict)
 
     def times(self, what: What, client: str) -> list[float]:

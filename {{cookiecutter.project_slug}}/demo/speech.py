@@ -1,4 +1,4 @@
-"""What the demo's user can say: the utterances of `speech.wav`, by name."""
+"""What the demo's user can say: the utterances of `speech.wav` by name, or something of one's own."""
 
 import tomllib
 import wave
@@ -56,6 +56,23 @@ def utterances() -> dict[str, Utterance]:
         for name, entry in table.items()
     }
     return {**spoken, COUGH: Utterance(COUGH, "", _noise(COUGH_S))}
+
+
+@cache
+def utterance(said: str) -> Utterance:
+    """The utterance with this name, else what a `.wav` file holds, else the sentence itself, spoken.
+
+    Raises:
+        ValueError: there is none; the text says why.
+    """
+    if said in utterances():
+        return utterances()[said]
+    if not said.endswith(".wav") and " " not in said:
+        names = ", ".join(utterances())
+        raise ValueError(f"{said!r} is not an utterance; there are: {names}; or a .wav file, or a sentence")
+    from demo.own_speech import own_utterance
+
+    return own_utterance(said)
 
 
 def _noise(duration_s: float) -> Samples:

@@ -1,4 +1,4 @@
-"""When could whom be heard: by the level of the audio itself, in both directions. No audio is kept.
+"""When the user and the agent could be heard, by the level of the audio itself. No audio is kept.
 
 `Ears` puts itself first into the session's public audio input and output and lets every frame pass, as it is and at
 once (about 15 µs a frame). A voice detection's mark of the end of speech lies about 0.1 s after the last sound, as it
@@ -35,8 +35,9 @@ SMOOTHED = 0.3
 PAUSE_S = 0.25
 """A shorter silence is inside a sound."""
 EARLIER_S = 0.6
+"""The voice detection's mark comes at most this long after the sound's own begin or end."""
 LATER_S = 0.1
-"""The end of a sound is looked for this long before and after the voice detection's mark."""
+"""And at most this long before it."""
 
 
 @dataclass(slots=True)
@@ -139,11 +140,11 @@ class HearingInput(io.AudioInput):
 
     async def __anext__(self) -> rtc.AudioFrame:
         frame = await self._source.__anext__()
-        try:
-            self._finder.hear(frame, time.monotonic())
-        except Exception:
-            self._failures.log("hearing the user")
+        self._failures.guard("hearing the user", self._hear, frame)
         return frame
+
+    def _hear(self, frame: rtc.AudioFrame) -> None:
+        self._finder.hear(frame, time.monotonic())
 
 
 class HearingOutput(io.AudioOutput):
@@ -178,10 +179,7 @@ class HearingOutput(io.AudioOutput):
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
         await super().capture_frame(frame)
-        try:
-            self._hear(frame)
-        except Exception:
-            self._failures.log("hearing the agent")
+        self._failures.guard("hearing the agent", self._hear, frame)
         if self._next_in_chain is not None:
             await self._next_in_chain.capture_frame(frame)
 
@@ -207,7 +205,7 @@ class HearingOutput(io.AudioOutput):
         if playback is not None:
             playback.heard_s, playback.interrupted = playback_position, interrupted
             playback.ended_at = time.monotonic()
-            self._tell(self._on_ended, playback)
+            self._on_ended(playback)
         super().on_playback_finished(
             playback_position=playback_position,
             interrupted=interrupted,
@@ -219,7 +217,7 @@ class HearingOutput(io.AudioOutput):
         if playback is None:
             playback = self._playback = Playback(captured_at=time.monotonic())
             self._heard = False
-            self._tell(self._on_began, playback)
+            self._on_began(playback)
         if playback.silence_s is None:
             levels = _levels(frame)
             first = next((number for number, level in enumerate(levels) if level > SOUND), None)
@@ -231,13 +229,7 @@ class HearingOutput(io.AudioOutput):
     def _tell_heard(self) -> None:
         if self._playback is not None and self._playback.first_sound_at is not None and not self._heard:
             self._heard = True
-            self._tell(self._on_heard, self._playback)
-
-    def _tell(self, listener: Callable[[Playback], None], playback: Playback) -> None:
-        try:
-            listener(playback)
-        except Exception:
-            self._failures.log("hearing the agent")
+            self._on_heard(self._playback)
 
 
 class Ears:

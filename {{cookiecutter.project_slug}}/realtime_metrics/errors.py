@@ -4,6 +4,7 @@ The plugin logs each failure several times with its traceback; `say_failures_pla
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from livekit.agents import APIConnectionError, APITimeoutError
 from livekit.agents.llm import RealtimeError
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from .log import clean
+from .log import clean, visible
 
 if TYPE_CHECKING:
     from .provider import Provider
@@ -103,22 +104,31 @@ def passed_through(error: BaseException, package: str) -> bool:
 
 
 def say_failures_plainly(provider: "Provider") -> None:
-    """Keeps tracebacks of provider failures out of the log: the recorder says each in two lines. Safe to call twice."""
+    """Keeps tracebacks of provider failures out of the log: the recorder says each in two lines; and what the framework
+    quotes of others steers no terminal. Safe to call twice."""
     for name in _NOISY_LOGGERS:
         target = logging.getLogger(name)
-        if not any(isinstance(known, _ProviderTracebacks) for known in target.filters):
-            target.addFilter(_ProviderTracebacks(provider))
+        if not any(isinstance(known, _Plain) for known in target.filters):
+            target.addFilter(_Plain(provider))
 
 
-class _ProviderTracebacks(logging.Filter):
+class _Plain(logging.Filter):
     def __init__(self, provider: "Provider") -> None:
         super().__init__()
         self._provider = provider
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        if error is None:
-            return True
+        if error is not None and self._is_said_elsewhere(error):
+            return False
+        with suppress(TypeError, ValueError):  # its arguments do not fit: logging says so
+            record.msg, record.args = visible(record.getMessage()), None
+        for name, value in vars(record).items():
+            if isinstance(value, str):
+                setattr(record, name, visible(value))
+        return True
+
+    def _is_said_elsewhere(self, error: BaseException) -> bool:
         if isinstance(error, OSError) and passed_through(error, "livekit.plugins"):
-            return False  # of a tool, it would be the owner's to see
-        return not isinstance(error, _FAILURES) and self._provider.failure(error, short(error)) is None
+            return True  # of a tool, it would be the owner's to see
+        return isinstance(error, _FAILURES) or self._provider.failure(error, short(error)) is not None

@@ -4,8 +4,7 @@ The Google plugin knows more than it tells: its `_handle_usage_metadata` turns G
 framework's metrics and drops thoughts, tool-use prompt tokens, cached content without details, VIDEO and DOCUMENT, and
 all usage before the first generation (read in livekit-plugins-google 1.8.9). `emit` is synchronous, so the raw message
 can be kept for whoever hears the metrics while that method runs. Only this file uses private names of the plugin; with
-a plugin that lacks them the agent runs on with the public figures, and the log says so. A contract test fails when the
-plugin changes.
+a plugin that lacks them the agent runs on with the public figures, and the log says so; a test fails.
 """
 
 import re
@@ -22,7 +21,7 @@ from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.plugins.google.realtime import Voice
 
 from .errors import STATUS_PAGE, Failure, close_code, closed, http_status, passed_through
-from .log import logger
+from .log import OwnFailures, logger
 from .provider import Listener, Provider, ProviderSession
 from .usage import MODALITIES, TOKEN_FIELDS, MalformedUsageError, Tokens, UsageMessage, checked, counts_of, from_metrics
 
@@ -35,50 +34,32 @@ _GROUPS = {
 """Group of our counts -> Gemini's total and its details."""
 
 _KEY = "Set a valid GOOGLE_API_KEY in .env.local (aistudio.google.com makes one)."
-_QUOTA = "Wait, or raise the quota of the key's project."
-_WORDS = (
-    (
-        re.compile(r"reported as leaked", re.IGNORECASE),
-        Failure("api_key_leaked", "refused the API key, which was reported as leaked", f"Revoke it. {_KEY}"),
+_MODEL = "Set AGENT_MODEL (`model` in agent.toml) to a live model that this key may use."
+_ARGUMENT = "The context is exhausted (see AGENT_CONTEXT_COMPRESSION) or this model does not support a setting."
+_WORDS = {
+    r"reported as leaked": ("api_key_leaked", "refused the API key", f"Revoke it. {_KEY}"),
+    r"^40[13] |api.?key|unauthenticated|permission.denied": ("api_key_refused", "refused the API key", _KEY),
+    r"^429 |exceeded your current quota|resource.?exhausted|too many requests": (
+        *("rate_limited", "refused more requests"),
+        "Wait, or raise the quota of the key's project.",
     ),
-    (
-        re.compile(r"api.?key|unauthenticated|permission.denied", re.IGNORECASE),
-        Failure("api_key_refused", "refused the API key", _KEY),
+    r"models/\S+ is not found": ("model_not_found", "does not have the model", _MODEL),
+    r"BidiGenerateContent session not found": (
+        *("session_expired", "no longer knows the conversation that was to be resumed"),
+        "A new call begins a new conversation; handles hold for about two hours.",
     ),
-    (
-        re.compile(r"exceeded your current quota|resource.?exhausted|too many requests", re.IGNORECASE),
-        Failure("rate_limited", "refused more requests, the quota is used up", _QUOTA),
+    r"after receiving a GoAway signal|Deadline expired before operation could complete": (
+        *("connection_expired", "ended the connection as announced"),
+        "Nothing: the agent connects anew.",
     ),
-    (
-        re.compile(r"models/\S+ is not found", re.IGNORECASE),
-        Failure(
-            "model_not_found",
-            "does not have the model",
-            "Set AGENT_MODEL (`model` in agent.toml) to a live model that this key may use.",
-        ),
+    r"not implemented, or supported, or enabled": (
+        *("not_supported", "says that the operation is not supported"),
+        "It comes at random: try again. If it goes on, look at the model and the settings.",
     ),
-    (
-        re.compile(r"BidiGenerateContent session not found", re.IGNORECASE),
-        Failure(
-            "session_expired",
-            "no longer knows the conversation that was to be resumed",
-            "A new call begins a new conversation; handles hold for about two hours.",
-        ),
-    ),
-    (
-        re.compile(r"after receiving a GoAway signal|Deadline expired before operation could complete", re.IGNORECASE),
-        Failure("connection_expired", "ended the connection as announced", "Nothing: the agent connects anew."),
-    ),
-    (
-        re.compile(r"not implemented, or supported, or enabled", re.IGNORECASE),
-        Failure(
-            "not_supported",
-            "says that the operation is not supported",
-            "It comes at random: try again. If it goes on, look at the model and the settings.",
-        ),
-    ),
-)
-"""What the close reasons that were seen on the real service mean."""
+    r"^1008 ": ("policy_violation", "closed the connection (1008)", STATUS_PAGE),
+    r"^1007 ": ("invalid_argument", "closed the connection, invalid argument (1007)", _ARGUMENT),
+}
+"""Close code or status and reason, as seen on the real service -> kind, what happened, what to do."""
 
 
 class GoogleLive(Provider):
@@ -101,30 +82,14 @@ class GoogleLive(Provider):
                 "Gemini Live sent something that is no message of its protocol",
                 "If it goes on, look for a newer google-genai, or for a proxy that answers in its place.",
             )
-        code = error.code if isinstance(error, APIError) else close_code(error)
-        if code is None:
-            code = http_status(error)
+        code = error.code if isinstance(error, APIError) else close_code(error) or http_status(error)
         if code is None:
             return None
         text = re.sub(r"^\d{3,4} \w+\. ?", "", text) or "no reason given"  # google-genai puts `1008 None. ` before it
-        for pattern, meaning in _WORDS:
-            if pattern.search(text):
-                return replace(meaning, happened=f"Gemini Live {meaning.happened}: {text}")
-        if code in (401, 403):
-            return Failure("api_key_refused", f"Gemini Live refused the API key: {text}", _KEY)
-        if code == 429:
-            return Failure("rate_limited", f"Gemini Live refused more requests: {text}", _QUOTA)
-        if code == 1008:
-            return Failure("policy_violation", f"Gemini Live closed the connection (1008): {text}", STATUS_PAGE)
-        if code == 1007:
-            return Failure(
-                "invalid_argument",
-                f"Gemini Live closed the connection, invalid argument (1007): {text}",
-                "The context is exhausted (see AGENT_CONTEXT_COMPRESSION) or this model does not support a setting.",
-            )
-        if isinstance(error, APIError) and code >= 1000:
-            return closed(self.title, code, text)
-        return None
+        for pattern, (kind, happened, todo) in _WORDS.items():
+            if re.search(pattern, f"{code} {text}", re.IGNORECASE):
+                return Failure(kind, f"Gemini Live {happened}: {text}", todo)
+        return closed(self.title, code, text) if isinstance(error, APIError) and code >= 1000 else None
 
     def watch(self, session: RealtimeSession[Any], listener: Listener) -> ProviderSession:
         return GoogleLiveSession(session, listener)
@@ -141,17 +106,18 @@ class GoogleLiveSession(ProviderSession):
         self._raw: UsageMetadata | None = None
         self._finish_reason: str | None = None
         self._turn_is_explained = False
-        """Whether the turn made a response, or was interrupted before: else its end is the end of nothing."""
+        """Whether the turn made a response, or was interrupted before. If neither, its end means that it was empty."""
         self._turn_has_just_ended = False
         self._whole = False
-        # The plugin emits the first when a generation ends, and the second when one begins by itself or is interrupted.
+        self._failures = OwnFailures()
+        # despite their names: a generation ended; one began by itself, or was interrupted
         session.on("input_speech_stopped", self._on_generation_ended)
         session.on("input_speech_started", self._on_interrupted)
         session.on("generation_created", self._on_generation_created)
         if type(session).__module__.startswith("livekit.plugins.google"):
-            self._wrap("_handle_usage_metadata", self._around_usage)
-            self._wrap("_handle_server_content", self._around_content)
-            if self._wrap("_handle_go_away", self._around_go_away):
+            self._listen_in("_handle_usage_metadata", self._usage_comes, self._usage_came)
+            self._listen_in("_handle_server_content", self._content_comes, self._content_came)
+            if self._listen_in("_handle_go_away", self._go_away_comes):
                 self.go_aways = 0
 
     def usage(self, metrics: RealtimeModelMetrics) -> UsageMessage:
@@ -183,40 +149,52 @@ class GoogleLiveSession(ProviderSession):
         early = message.of_prompt_only and not self._generates and not self._turn_has_just_ended
         return replace(message, of_next_response=early)
 
-    def _wrap(self, name: str, around: Callable[[Callable[[Any], None], Any], None]) -> bool:
+    def _listen_in(self, name: str, *listeners: Callable[[Any], None]) -> bool:
+        """Has the first listener called before the plugin's own handler, and the second after it."""
         handler = getattr(self._session, name, None)
         if not callable(handler):
             logger.warning("this version of livekit-plugins-google has no %s: reporting its public figures only", name)
             return False
-        setattr(self._session, name, lambda message: around(handler, message))
+
+        def with_listeners(message: Any) -> None:
+            self._failures.guard(name, listeners[0], message)
+            handler(message)
+            for listener in listeners[1:]:
+                self._failures.guard(name, listener, message)
+
+        setattr(self._session, name, with_listeners)
         return True
 
-    def _around_usage(self, handle: Callable[[Any], None], raw: UsageMetadata) -> None:
+    def _usage_comes(self, raw: UsageMetadata) -> None:
         self._raw = raw
-        handle(raw)
-        if self._raw is not None:  # the plugin has no generation for it, and emitted nothing
-            self._raw = None
-            try:
-                self._listener.usage_came_alone(self._message(raw))
-            except MalformedUsageError:
-                self._listener.usage_was_malformed()
 
-    def _around_content(self, handle: Callable[[Any], None], content: LiveServerContent) -> None:
+    def _usage_came(self, raw: UsageMetadata) -> None:
+        if self._raw is None:
+            return  # the plugin emitted it, and `usage` was asked for it
+        self._raw = None
+        try:
+            self._listener.usage_came_alone(self._message(raw))
+        except MalformedUsageError:
+            self._listener.usage_was_malformed()
+
+    def _content_comes(self, content: LiveServerContent) -> None:
         self._turn_has_just_ended = bool(content.turn_complete)
         reason = content.turn_complete_reason
         self._finish_reason = None if reason is None else str(reason.value)
         if (content.generation_complete or content.turn_complete) and self._generates and not self._whole:
             self._whole = True
             self._listener.generation_completed(time.monotonic())
-        handle(content)
+
+    def _content_came(self, content: LiveServerContent) -> None:
         if content.turn_complete:
-            if not self._turn_is_explained:
+            # a request that is still to be answered has interrupted the turn before it began
+            is_asked = getattr(self._session, "_pending_generation_fut", None) is not None
+            if not (self._turn_is_explained or is_asked):
                 self._listener.turn_was_empty(self._finish_reason)
             self._turn_is_explained = False
 
-    def _around_go_away(self, handle: Callable[[Any], None], message: Any) -> None:
+    def _go_away_comes(self, _: Any) -> None:
         self.go_aways = (self.go_aways or 0) + 1
-        handle(message)
 
     def _on_generation_created(self, _: object) -> None:
         self._turn_is_explained = True

@@ -1,34 +1,39 @@
 """The log of this package: a child of the framework's logger, so it is seen, and formatted, wherever that one is.
 
-Text from outside (a provider's reason, a room's name, an exception) is cleaned before a log or a terminal gets it.
+Text from outside (a provider's reason, a room's name, an exception) is cleaned before a log, a terminal or a record
+gets it.
 """
 
 import logging
 import re
-import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 logger = logging.getLogger("livekit.agents.realtime_metrics")
 
 _MOST = 200
-_USER_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
-_QUERY_IN_URL = re.compile(r"(?<=://)([^\s?#]*)[?#]\S*")
+_USER_OF_ADDRESS = re.compile(r"(?<=://)\S*@|[^\s/:@]+:[^\s/@]+@(?=\w)")
+_QUERY_OF_ADDRESS = re.compile(r"(?<=://)([^\s?#]*)[?#]\S*|\?[^\s?]*=\S*")
 _SECRET = re.compile(
-    r"\b(AIza[\w-]{10,}|ya29\.[\w.-]+|Bearer\s+\S+|(?:api[_-]?key|token|secret|password|authorization)\s*[=:]\s*\S+)",
-    re.IGNORECASE,
+    r"""\b(?:AIza[\w-]{10,}|ya29\.[\w.-]+|(?:Bearer|Basic)\s+\S+
+    |[\w-]*(?:api[_-]?(?:key|secret)|token|secret|password|authorization)["']?\s*[=:]\s*(?:(?:Bearer|Basic)\s+)?\S+)""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 
 def clean(text: object, most: int = _MOST) -> str:
-    """Foreign text as one line that is safe to show: without control, escape, bidi and other invisible characters,
-    without the user, password and query of an address, without keys, and not longer than `most` characters."""
-    line = "".join(character if _is_visible(character) else " " for character in str(text)[: 20 * most])
-    line = _QUERY_IN_URL.sub(r"\1?…", _USER_IN_URL.sub("…@", line))
+    """Foreign text as one line that is safe to show: `visible`, without the user, password and query of an address,
+    without keys, and not longer than `most` characters."""
+    line = visible(str(text)[: 20 * most], " ")
+    line = _QUERY_OF_ADDRESS.sub(r"\1?…", _USER_OF_ADDRESS.sub("…@", line))
     line = " ".join(_SECRET.sub("…", line).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _is_visible(character: str) -> bool:
-    return character == " " or unicodedata.category(character)[0] not in "CZ"
+def visible(text: str, instead: str = "\N{REPLACEMENT CHARACTER}") -> str:
+    """The text with something visible `instead` of every character that could steer a terminal, begin a new line, or
+    turn a line around: control, escape, bidi and other invisible characters, halves of surrogate pairs."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else instead for sign in text)
 
 
 class OwnFailures:
@@ -36,6 +41,13 @@ class OwnFailures:
 
     def __init__(self) -> None:
         self._places: set[str] = set()
+
+    def guard(self, place: str, action: Callable[[Any], None], argument: Any) -> None:
+        """Does something that must not raise into the call."""
+        try:
+            action(argument)
+        except Exception:
+            self.log(place)
 
     def log(self, place: str) -> None:
         """Logs the exception that is being handled."""

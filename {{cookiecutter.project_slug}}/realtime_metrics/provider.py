@@ -1,7 +1,8 @@
 """What this package asks of a provider: usage, the end of a generation, words for failures, prices, voices, key.
 
-A provider that nobody wrote a file for tells what LiveKit's own interface tells: the two classes here. To add one, put
-a file with its own two beside `google_live.py`, and choose it in `startup.PROVIDER`.
+The two classes here are the defaults: they work with any plugin, from LiveKit's public interface alone. To add a
+provider, put a file with its own two beside `google_live.py`, choose it in `startup.PROVIDER`, and let `agent.py` make
+its model.
 """
 
 from collections.abc import Mapping

@@ -41,7 +41,7 @@ from .records import (
     utc_iso,
 )
 from .responses import Response, Responses
-from .session import Bill, Sums, Waits
+from .session import Bill, Sums
 from .settings import Settings
 from .turns import Silence, Turns
 from .usage import (
@@ -54,7 +54,7 @@ from .usage import (
     from_metrics,
     without_output,
 )
-from .waits import SpeechEnd, monotonic, wait_of
+from .waits import Marks, SpeechEnd, WaitStatistics, monotonic, wait_of
 from .writer import Writer
 
 Handler = TypeVar("Handler", bound=Callable[..., None])
@@ -101,6 +101,8 @@ class Recorder:
         """Why the call ends, where something outside the session knows better than the session."""
         self.network_round_trip_s: float | None = None
         """To the LiveKit server and back, as it was sampled last."""
+        self.on_recorded: Callable[[Bill], None] | None = None
+        """Called with the bill whenever a response was recorded, or usage came that no response holds."""
         self._session = session
         self._settings = settings
         self._writer = writer
@@ -109,13 +111,13 @@ class Recorder:
         self._first_audio_after_s: float | None = None
         self._failures = OwnFailures()
         self._prices = prices_of(settings.metrics_prices_path)
-        self._sums, self._waits, self._bill = Sums(), Waits(), Bill()
+        self._sums, self._waits, self._bill = Sums(), WaitStatistics(), Bill()
         self._ears = Ears(self._on_playback_began, self._on_agent_heard, self._on_playback_ended, self._failures)
         self._turns = Turns(self._ears, settings.metrics_answer_limit_s, self._record_unanswered)
         self._responses = Responses(self._record_response, self._on_unbooked, self._failures)
         self._model: RealtimeSession[Any] | None = None
         self._agent: Agent | None = None
-        self._tells: ProviderSession | None = None
+        self._provider_session: ProviderSession | None = None
         self._playing: Response | None = None
         self._requested_at: dict[str, float] = {}
         self._unbound_speech: SpeechHandle | None = None
@@ -148,6 +150,12 @@ class Recorder:
         """Whether there was a connection to the provider."""
         return self._sums.connections > 0
 
+    def price_missing(self) -> str | None:
+        """Why the model's tokens have no price; `None` where they have one."""
+        one_each = dict.fromkeys(("input_tokens", "input_audio_tokens", "output_tokens", "output_audio_tokens"), 1)
+        tokens: Tokens = {**dict.fromkeys(TOKEN_FIELDS, 0), **one_each}
+        return self._prices.cost(tokens, self._settings.model, self._provider.price_list, time.time()).reason
+
     # -- the realtime model
 
     @_guarded
@@ -161,7 +169,7 @@ class Recorder:
             self._record_connection(metrics)
             return
         try:
-            message = from_metrics(metrics) if self._tells is None else self._tells.usage(metrics)
+            message = from_metrics(metrics) if self._provider_session is None else self._provider_session.usage(metrics)
         except MalformedUsageError as problem:
             self._sums.error("malformed_usage")
             self._responses.used_malformed(metrics, problem)
@@ -170,7 +178,7 @@ class Recorder:
             self._responses.used_early(message.tokens)
         else:
             self._responses.used(metrics, message)
-        if self._tells is None or not self._tells.tells_ends:
+        if self._provider_session is None or not self._provider_session.tells_ends:
             self._responses.generation_ended(time.monotonic(), None, whole=True)
 
     def _follow_agent(self) -> None:
@@ -196,8 +204,8 @@ class Recorder:
         else:
             self._go_aways_before = self._go_aways()
             self._model = model
-            self._tells = self._provider.watch(model, self)
-        # after the framework, which makes the speech of an answer while it handles the same event
+            self._provider_session = self._provider.watch(model, self)
+        # registered last: the framework's own handler has to create the answer's speech first
         model.on("generation_created", self._on_generation_created)
 
     @_guarded
@@ -300,18 +308,21 @@ class Recorder:
 
     # -- the audio
 
+    @_guarded
     def _on_playback_began(self, playback: Playback) -> None:
         self._playing = self._responses.of_speech(self._session.current_speech)
         if self._playing is not None:
             self._playing.playbacks.append(playback)
         self._turns.playback_began(playback)
 
+    @_guarded
     def _on_agent_heard(self, playback: Playback) -> None:
         first_sound_at = playback.first_sound_at or time.monotonic()
         if self._first_audio_after_s is None:
             self._first_audio_after_s = first_sound_at - self._began_at
         self._turns.agent_heard(first_sound_at)
 
+    @_guarded
     def _on_playback_ended(self, playback: Playback) -> None:
         response, self._playing = self._playing, None
         self._turns.playback_ended(playback)
@@ -322,7 +333,7 @@ class Recorder:
 
     def _record_connection(self, metrics: RealtimeModelMetrics) -> None:
         reconnect, go_aways = self.connected, self._go_aways()
-        can_resume = self._tells.can_resume if self._tells else None
+        can_resume = self._provider_session.can_resume if self._provider_session else None
         record = ConnectionRecord(
             origin=self._origin,
             timestamp=utc_iso(metrics.timestamp),
@@ -338,12 +349,21 @@ class Recorder:
         self._writer.write(record)
 
     def _record_response(self, response: Response) -> None:
-        metrics, marks = response.metrics, response.marks
-        marks.first_sound_at, marks.silent_because = response.first_sound_at, response.silent_because
-        marks.captured_at = response.playbacks[0].captured_at if response.playbacks else None
-        if marks.first_sound_at is not None:
-            answered = self._turns.answered_by(marks.first_sound_at)
-            marks.speech_end = SpeechEnd() if response.asked_by_program else answered
+        metrics, heard_at, speech_end = response.metrics, response.first_sound_at, SpeechEnd()
+        if heard_at is not None:
+            answered = self._turns.answered_by(heard_at)
+            # the user spoke before the greeting had begun: what is generated now answers the user
+            spoke = (response.requested_at or 0.0) < (answered.at or 0.0) <= response.created_at
+            speech_end = answered if spoke or not response.asked_by_program else SpeechEnd()
+        marks = Marks(
+            created_at=response.created_at,
+            requested_at=response.requested_at,
+            speech_end=speech_end,
+            captured_at=response.playbacks[0].captured_at if response.playbacks else None,
+            first_sound_at=heard_at,
+            completed_at=response.completed_at,
+            silent_because=response.silent_because,
+        )
         ttft_s = metrics.ttft if metrics and metrics.ttft >= 0 else None
         wait = wait_of(marks, self._turns.tools, ttft_s, metrics.duration if metrics else None)
         wait.framework_latency_s = response.framework_latency_s
@@ -352,7 +372,7 @@ class Recorder:
         tokens, usage_reason = response.usage.total(), response.usage_reason
         cost = self._cost(tokens, response.timestamp, usage_reason)
         shown = tokens or dict.fromkeys(TOKEN_FIELDS)
-        if marks.first_sound_at is not None and shown["output_tokens"] == 0:  # it was heard: this is no count
+        if heard_at is not None and shown["output_tokens"] == 0:  # it was heard: this is no count
             shown, usage_reason, cost = without_output(shown), OUTPUT_UNCOUNTED, replace(cost, note=OUTPUT_UNCOUNTED)
         output_tokens, duration_s = shown["output_tokens"], wait.duration_s
         talk_over_s = (self._turns.talk_over_s(playback) for playback in response.playbacks)
@@ -385,15 +405,23 @@ class Recorder:
             self._bill.book(tokens, cost)
         self._sums.responded(record, text_only=response.is_text_only)
         self._writer.write(record)
+        self._tell_recorded()
+
+    @_guarded
+    def _tell_recorded(self) -> None:
+        if self.on_recorded is not None and not self._closed:
+            self.on_recorded(self._bill)
 
     @_guarded
     def _on_unbooked(self, tokens: Tokens, before: Tokens | None) -> None:
-        """Usage that no response's record holds: it came late, and adds to what was `before`, or without a response."""
+        """Usage that no response's record holds. Late usage: `tokens` is the increase over `before`. Usage without a
+        response: `before` is `None`."""
         now = time.time()
         cost = self._cost(tokens if before is None else added(before, tokens), now)
         if before is not None and cost.usd is not None:
             cost = replace(cost, usd=cost.usd - (self._cost(before, now).usd or 0))
         self._bill.book_alone(tokens, cost)
+        self._tell_recorded()
 
     def _record_unanswered(self, silence: Silence) -> None:
         logger.warning("the caller waited %.1f s and heard nothing: %s", silence.waited_s, silence.reason)
@@ -422,7 +450,7 @@ class Recorder:
             latency_budget_s=budget_s,
             over_latency_budget=None if budget_s is None else self._waits.over_budget,
             go_aways=self._go_aways(),
-            context_compression=self._tells.context_compression if self._tells else None,
+            context_compression=self._provider_session.context_compression if self._provider_session else None,
             tokens=bill.tokens or dict.fromkeys(TOKEN_FIELDS, None if self._sums.responses else 0),
             usage_reason=usage_reason,
             cost_usd=cost_usd,
@@ -449,7 +477,7 @@ class Recorder:
 
     def _go_aways(self) -> int | None:
         """How often the provider announced an end so far, on this realtime session and those before it."""
-        now = 0 if self._tells is None else self._tells.go_aways
+        now = 0 if self._provider_session is None else self._provider_session.go_aways
         return None if now is None or self._go_aways_before is None else self._go_aways_before + now
 
     # -- faults and the end

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from .log import visible
 from .session import Sums
 from .usage import Tokens
 from .waits import Wait
@@ -62,14 +63,16 @@ class Record:
 
 def _flat(part: Any) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for name in (field.name for field in fields(part) if not field.name.startswith("_")):
+    for name in (field.name for field in fields(part)):
         value = getattr(part, name)
         if name == "tokens":
             flat |= value
         elif is_dataclass(value):
             flat |= _flat(value)
+        elif isinstance(value, list):
+            flat[name] = [visible(each) for each in value]
         else:
-            flat[name] = value
+            flat[name] = visible(value) if isinstance(value, str) else value
     return flat
 
 
@@ -187,7 +190,7 @@ class SessionRecord(CountedRecord):
     time_to_first_audio_reason: str | None
     """Why the percentiles are unknown."""
     first_audio_after_s: float | None
-    """From the job's start to the first sound of the agent; unknown where there was none."""
+    """From `watch()`, called as the job begins, to the first sound of the agent; unknown where there was none."""
     duration_s: float
     """From the session's start to its end."""
     end_reason: str

@@ -18,7 +18,6 @@ from livekit.agents.voice import SpeechHandle
 from .ears import Playback
 from .log import OwnFailures
 from .usage import PUBLIC_ONLY, WITH_ANSWER, MalformedUsageError, Tokens, UsageBook, UsageMessage, subtracted
-from .waits import Marks
 
 SETTLE_S = 2.0
 """How long a response waits for its other half."""
@@ -36,7 +35,12 @@ class Response:
     request_id: str
     timestamp: float
     """When its generation was created, as `time.time()`."""
-    marks: Marks
+    created_at: float
+    """The same, and all moments below, as `time.monotonic()`."""
+    requested_at: float | None = None
+    """When the program asked for it, or the user typed."""
+    completed_at: float | None = None
+    """When the model had generated all of it."""
     speech: SpeechHandle | None = None
     """What plays it; `None` where the framework plays nothing of it."""
     has_audio_output: bool = True
@@ -81,14 +85,14 @@ class Response:
     @property
     def audio_s(self) -> float | None:
         """How much audio went to the output; unknown where there is none."""
-        return sum(each.audio_s for each in self.playbacks) if self.has_audio_output else None
+        return sum((each.audio_s for each in self.playbacks), 0.0) if self.has_audio_output else None
 
     @property
     def heard_s(self) -> float | None:
         """How much of it was played; unknown where there is no output, or it still plays."""
         if not self.has_audio_output or self.is_playing:
             return None
-        return sum(each.heard_s or 0.0 for each in self.playbacks)
+        return sum((each.heard_s or 0.0 for each in self.playbacks), 0.0)
 
     @property
     def interrupted(self) -> bool:
@@ -101,7 +105,7 @@ class Response:
     def asked_by_program(self) -> bool:
         """Whether the program asked for it by itself, not on behalf of what the user said."""
         speech = self.speech
-        return self.marks.requested_at is not None and speech is not None and speech.input_details.modality == "text"
+        return self.requested_at is not None and speech is not None and speech.input_details.modality == "text"
 
     @property
     def is_text_only(self) -> bool:
@@ -165,11 +169,6 @@ class Responses:
         self._recorded: OrderedDict[str, UsageBook] = OrderedDict()
         self._early: list[tuple[Tokens, asyncio.TimerHandle]] = []
 
-    @property
-    def newest(self) -> Response | None:
-        """The last that was created and is open."""
-        return self._open[-1] if self._open else None
-
     def created(
         self,
         request_id: str,
@@ -185,7 +184,8 @@ class Responses:
             turn=self._turns,
             request_id=request_id or f"response {self._turns}",
             timestamp=time.time() if timestamp is None else timestamp,
-            marks=Marks(created_at=time.monotonic(), requested_at=requested_at),
+            created_at=time.monotonic(),
+            requested_at=requested_at,
             speech=speech,
             has_audio_output=has_audio_output,
         )
@@ -200,7 +200,7 @@ class Responses:
 
     def used(self, metrics: RealtimeModelMetrics, message: UsageMessage) -> None:
         """Usage of a response has come."""
-        response = next((each for each in self._open if each.request_id == metrics.request_id), None)
+        response = self._of_request(metrics.request_id)
         if response is None and (book := self._recorded.get(metrics.request_id)) is not None:
             self._used_late(book, message.tokens)
             return
@@ -216,18 +216,21 @@ class Responses:
 
     def used_malformed(self, metrics: RealtimeModelMetrics, problem: MalformedUsageError) -> None:
         """Usage of a response has come that cannot be booked."""
-        response = next((each for each in self._open if each.request_id == metrics.request_id), None)
+        response = self._of_request(metrics.request_id)
         if response is not None:
             response.metrics = metrics
             response.usage_problem = str(problem)
             self._look_at(response)
 
+    def _of_request(self, request_id: str) -> Response | None:
+        return next((each for each in self._open if each.request_id == request_id), None)
+
     def used_early(self, tokens: Tokens) -> None:
         """Usage has come whose response is still to begin, if it does within `EARLY_S`."""
-        timer = asyncio.get_running_loop().call_later(EARLY_S, self._nobody_needs, tokens)
+        timer = asyncio.get_running_loop().call_later(EARLY_S, self._expire_early, tokens)
         self._early.append((tokens, timer))
 
-    def _nobody_needs(self, tokens: Tokens) -> None:
+    def _expire_early(self, tokens: Tokens) -> None:
         self._early = [(early, timer) for early, timer in self._early if early is not tokens]
         self._unbooked(tokens, None)
 
@@ -245,8 +248,8 @@ class Responses:
 
     def completed(self, at: float) -> None:
         """The newest response is generated as a whole."""
-        if self._open and self._open[-1].marks.completed_at is None:
-            self._open[-1].marks.completed_at = at
+        if self._open and self._open[-1].completed_at is None:
+            self._open[-1].completed_at = at
 
     def generation_ended(self, at: float, finish_reason: str | None, *, whole: bool) -> None:
         """Nothing more comes of the newest response."""
@@ -285,7 +288,7 @@ class Responses:
             response.timer = asyncio.get_running_loop().call_later(SETTLE_S, self._settle_later, response)
 
     def _was_its_turn(self, response: Response) -> bool:
-        """Whether it had the chance to be heard: it can have to wait until another speech ends."""
+        """Whether its playback has had its turn; it may still be queued behind another speech."""
         return response.is_played or bool(response.playbacks) or bool(response.called_tools)
 
     def _settle_later(self, response: Response) -> None:
@@ -305,10 +308,7 @@ class Responses:
         self._recorded[response.request_id] = response.usage
         if len(self._recorded) > _REMEMBERED:
             self._recorded.popitem(last=False)
-        try:
-            self._record(response)
-        except Exception:  # costs no other record
-            self._failures.log("recording a response")
+        self._failures.guard("recording a response", self._record, response)  # one costs no other
 
     def close(self) -> None:
         """Records all that is open."""

@@ -1,6 +1,5 @@
 """Sums over a session's records, and the bill: all usage that reached the process, also what no response holds."""
 
-from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from .prices import Cost
 from .usage import OUTPUT_UNCOUNTED, PUBLIC_ONLY, WITH_ANSWER, Tokens, added
-from .waits import Wait, percentile
 
 if TYPE_CHECKING:
     from .records import ResponseRecord
@@ -59,29 +57,6 @@ class Sums:
         return count
 
 
-class Waits:
-    """The waits for answers to the user."""
-
-    def __init__(self) -> None:
-        self.over_budget = 0
-        self._seconds = array("d")  # a long session has many: 8 bytes each
-
-    def add(self, wait: Wait, budget_s: float | None) -> bool | None:
-        """Whether it is over the budget; unknown without a budget or a wait."""
-        wait_s = wait.time_to_first_audio_s
-        if wait_s is not None and wait.time_to_first_audio_from == "user_speech_end":
-            self._seconds.append(wait_s)
-        if wait_s is None or budget_s is None:
-            return None
-        self.over_budget += wait_s > budget_s
-        return wait_s > budget_s
-
-    def percentiles_s(self) -> tuple[float | None, float | None, float | None]:
-        """p50, p95 and the longest."""
-        ordered = sorted(self._seconds)
-        return percentile(ordered, 0.50), percentile(ordered, 0.95), percentile(ordered, 1.0)
-
-
 class Bill:
     """All usage that reached the process, and what it costs."""
 
@@ -120,7 +95,7 @@ class Bill:
             return None, self.unpriced_reason, None
         if self.tokens is None and usage_reason is not None:
             return None, usage_reason, None
-        notes = (f"{note} ({count} times)" for note, count in self._notes.items())
+        notes = (note if count == 1 else f"{note} ({count} times)" for note, count in self._notes.items())
         return float(self.usd), None, "; ".join(notes) or None
 
     def usage_reason(self, sums: Sums) -> str | None:

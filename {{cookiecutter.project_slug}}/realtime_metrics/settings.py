@@ -9,6 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,14 +31,22 @@ ENVIRONMENT = {
     "context_compression": "AGENT_CONTEXT_COMPRESSION",
     "host": "AGENT_HOST",
     "port": "AGENT_PORT",
+    "drain_timeout_s": "AGENT_DRAIN_TIMEOUT_S",
     "metrics_sinks": "METRICS_SINKS",
     "metrics_jsonl_path": "METRICS_JSONL_PATH",
     "metrics_latency_budget_s": "METRICS_LATENCY_BUDGET_S",
     "metrics_answer_limit_s": "METRICS_ANSWER_LIMIT_S",
+    "metrics_cost_limit_usd": "METRICS_COST_LIMIT_USD",
     "metrics_prices_path": "METRICS_PRICES_PATH",
     "metrics_prometheus_port": "METRICS_PROMETHEUS_PORT",
 }
 """Key in `agent.toml` -> environment variable."""
+
+
+def in_job_process() -> bool:
+    """Whether an agent server started this process for its jobs; it has checked the settings already."""
+    # `parent_process()` would not know yet: a job's process imports agent.py while it is being set up
+    return current_process().name != "MainProcess"
 
 
 class SettingsError(Exception):
@@ -67,12 +76,16 @@ class Settings(BaseModel):
     """Address of the health check and of `/metrics`; unset: see `startup.server_options`."""
     port: Port | None = None
     """Of the health check; unset: the framework's (8081 for `start`)."""
+    drain_timeout_s: Annotated[int, Field(ge=1)] | None = None
+    """How long a server that is told to stop lets its calls go on; unset: the framework's (an hour)."""
     metrics_sinks: tuple[str, ...] = ("console",)
     metrics_jsonl_path: Path = Path("metrics.jsonl")
     metrics_latency_budget_s: Positive | None = None
     """The longest time to first audio that is within budget."""
     metrics_answer_limit_s: Positive = 8.0
     """After so long without a sound, the caller was not answered."""
+    metrics_cost_limit_usd: Positive | None = None
+    """A call that costs more says goodbye and ends; unset: no limit."""
     metrics_prices_path: Path | None = None
     """A team's own prices, see `prices`."""
     metrics_prometheus_port: Port = 9464

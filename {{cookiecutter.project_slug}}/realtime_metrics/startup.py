@@ -1,6 +1,7 @@
 """Checks before a call: a wrong setting ends the program in words, one line a problem, before anybody waits."""
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +11,11 @@ from .google_live import GoogleLive
 from .log import clean
 from .prices import PriceFileError, prices_of
 from .provider import Provider
-from .settings import Settings, SettingsError, read_settings
+from .settings import Settings, SettingsError, in_job_process, read_settings
 from .sinks import SINKS
 
 PROVIDER: Provider = GoogleLive()
-"""Who the realtime model's provider is: the one line that chooses."""
+"""Whose words, prices, voices and key the reporting uses: that of the model that `agent.py` makes."""
 
 _CONNECTED_COMMANDS = {"dev", "start"}
 _LIVEKIT_KEYS = {"LIVEKIT_URL": "--url", "LIVEKIT_API_KEY": "--api-key", "LIVEKIT_API_SECRET": "--api-secret"}
@@ -27,8 +28,12 @@ def load_settings(environ: Mapping[str, str] | None = None, argv: Sequence[str] 
         environ: the environment; `os.environ` unless given.
         argv: the command line, for what only some commands need; `sys.argv` unless given.
     """
+    argv = sys.argv if argv is None else argv
+    if argv[1:2] and sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup
+        # the terminal is closed: that ends a call as SIGTERM does, which the framework handles
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
-        return checked_settings(os.environ if environ is None else environ, sys.argv if argv is None else argv)
+        return checked_settings(os.environ if environ is None else environ, argv)
     except SettingsError as error:
         sys.exit("\n".join(clean(problem, 500) for problem in error.problems))
 
@@ -50,13 +55,15 @@ def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Setting
     return settings
 
 
-def server_options(settings: Settings) -> dict[str, Any]:
-    """What the `AgentServer` is to be made with, beyond its defaults."""
+def server_options(settings: Settings, argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """What the `AgentServer` is to be made with, beyond its defaults; `argv` as of `load_settings`."""
+    argv = sys.argv if argv is None else argv
     # the framework's debug lines would flood the reports; `--log-level debug` brings them
-    options: dict[str, Any] = {"host": settings.host, "port": settings.port, "log_level": "INFO"}
-    if "prometheus" in settings.metrics_sinks:
-        # there are figures to show: to this machine only, unless a setting opens it
-        options["host"] = settings.host or "127.0.0.1"
+    options: dict[str, Any] = {"log_level": "INFO", "port": settings.port, "drain_timeout": settings.drain_timeout_s}
+    shows_figures, is_deployed = "prometheus" in settings.metrics_sinks, argv[1:2] == ["start"] and "--dev" not in argv
+    # where only this machine has business, no other gets in, unless a setting opens it
+    options["host"] = settings.host or ("127.0.0.1" if shows_figures or not is_deployed else None)
+    if shows_figures:
         from .sinks.prometheus_files import shared_directory
 
         options["prometheus_port"] = settings.metrics_prometheus_port
@@ -66,7 +73,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
 
 def _unusable(settings: Settings) -> list[str]:
     """What is well-formed but cannot work here."""
-    problems = [SINKS[name]().problem(settings) for name in settings.metrics_sinks]
+    problems = [] if in_job_process() else [SINKS[name]().problem(settings) for name in settings.metrics_sinks]
     if settings.metrics_prices_path is not None:
         try:
             prices_of(settings.metrics_prices_path)

@@ -1,9 +1,9 @@
 """What the user said, and whether it was answered.
 
-A turn is a stretch of the caller's speech between two sounds of the agent, or what the caller typed. It waits for a
-sound of the agent from the end of its first utterance on; an utterance that begins soon after the last goes on with it.
-It is unanswered as soon as that is certain: a response to it has ended without a sound, or the limit has passed, or the
-call has ended. All moments are `time.monotonic()`.
+A turn is a stretch of the caller's speech between two sounds of the agent, or what the caller typed. The wait begins
+when its first utterance ends; if the caller speaks again within 2 s, it begins anew when that ends. It is unanswered as
+soon as that is certain: a response to it has ended without a sound, or the limit has passed, or the call has ended. All
+moments are `time.monotonic()`.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from .records import Unanswered
 from .waits import SpeechEnd, ToolRun
 
 SAME_THOUGHT_S = 2.0
-"""After a longer pause the user speaks anew ("hello?"), and has been waiting since before."""
+"""A longer pause begins a new utterance ("hello?"); the wait still counts from the one before."""
 SURE_S = 0.6
-"""After so long a silence, what the ear alone heard is over."""
+"""After so long a silence, a sound that the voice detection missed has ended."""
 SHORT_S = 0.5
 """A shorter sound of the user is a turn only if the provider took it for speech."""
 REJECTED = "RESPONSE_REJECTED"

@@ -4,11 +4,13 @@
     └ time_to_generation_s ┘└── generation_to_audio_s ──┘└──── playback_latency_s ────┘
     └───────────────────────────── time_to_first_audio_s ─────────────────────────────┘
 
-All moments are `time.monotonic()`: a clock that is set in a call changes no wait.
+All moments are `time.monotonic()`: a clock that is set in a call changes no wait. They come from `ears` (sounds),
+`turns` (which speech is answered) and `responses`.
 """
 
 import math
 import time
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -36,21 +38,21 @@ class ToolRun:
     ended_at: float | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
     """When what happened of one response; `None`: it did not, or nobody saw it."""
 
     created_at: float
-    requested_at: float | None = None
+    requested_at: float | None
     """When the program asked for the reply, or the user typed."""
-    speech_end: SpeechEnd = field(default_factory=SpeechEnd)
+    speech_end: SpeechEnd
     """What the response answers."""
-    captured_at: float | None = None
+    captured_at: float | None
     """When its first frame went to the audio output."""
-    first_sound_at: float | None = None
-    completed_at: float | None = None
+    first_sound_at: float | None
+    completed_at: float | None
     """When the model had generated all of it."""
-    silent_because: str = ""
+    silent_because: str
     """Why there was no sound, if there was none."""
 
 
@@ -80,7 +82,7 @@ class Wait:
     tools_s: float | None = None
     """How long these ran inside the wait; unknown without a wait."""
     duration_s: float | None = None
-    """How long the model spoke: from the first frame to the output until the generation was complete."""
+    """How long the model generated what was heard: from the first frame to the output until it was complete."""
     duration_reason: str | None = None
     """Why that is unknown."""
 
@@ -112,8 +114,8 @@ def wait_of(marks: Marks, tools: Iterable[ToolRun], ttft_s: float | None, model_
         wait.time_to_first_audio_from = wait.time_to_first_audio_by = None
         wait.time_to_first_audio_reason = marks.silent_because if heard_at is None else marks.speech_end.reason
 
-    if ttft_s is not None and model_s is not None:
-        wait.duration_s = max(0.0, model_s - ttft_s)
+    if ttft_s is not None and model_s is not None and model_s > ttft_s:
+        wait.duration_s = model_s - ttft_s
     else:
         wait.duration_s, wait.duration_reason = _duration(marks)
     return wait
@@ -122,6 +124,29 @@ def wait_of(marks: Marks, tools: Iterable[ToolRun], ttft_s: float | None, model_
 def monotonic(timestamp: float) -> float:
     """A moment of the recent past, given as `time.time()`, as `time.monotonic()`."""
     return time.monotonic() - (time.time() - timestamp)
+
+
+class WaitStatistics:
+    """The waits of a session for answers to the user."""
+
+    def __init__(self) -> None:
+        self.over_budget = 0
+        self._seconds = array("d")  # a long session has many: 8 bytes each
+
+    def add(self, wait: Wait, budget_s: float | None) -> bool | None:
+        """Whether it is over the budget; unknown without a budget or a wait."""
+        wait_s = wait.time_to_first_audio_s
+        if wait_s is not None and wait.time_to_first_audio_from == "user_speech_end":
+            self._seconds.append(wait_s)
+        if wait_s is None or budget_s is None:
+            return None
+        self.over_budget += wait_s > budget_s
+        return wait_s > budget_s
+
+    def percentiles_s(self) -> tuple[float | None, float | None, float | None]:
+        """p50, p95 and the longest."""
+        ordered = sorted(self._seconds)
+        return percentile(ordered, 0.50), percentile(ordered, 0.95), percentile(ordered, 1.0)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
@@ -148,7 +173,7 @@ def _time_of(runs: Iterable[ToolRun], since: float, until: float) -> float:
 
 
 def _duration(marks: Marks) -> tuple[float | None, str | None]:
-    """How long the model spoke, or why that is unknown."""
+    """How long the model generated, or why that is unknown."""
     if marks.captured_at is None:
         return None, marks.silent_because
     if marks.completed_at is None:

@@ -15,6 +15,8 @@ from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext, Sp
 from livekit.agents.cli import AgentsConsole
 from livekit.agents.voice import SpeechHandle
 
+from .limit import CostLimit
+from .network import sample_round_trip
 from .recorder import Recorder
 from .settings import Settings
 from .sinks import make_sinks
@@ -29,6 +31,8 @@ _ENDS = {
     rtc.DisconnectReason.STATE_MISMATCH: "server_lost",
     rtc.DisconnectReason.CONNECTION_TIMEOUT: "server_lost",
     rtc.DisconnectReason.MEDIA_FAILURE: "server_lost",
+    # the server was killed, and connecting again was given up (seen with livekit 1.1.21)
+    rtc.DisconnectReason.UNKNOWN_REASON: "server_lost",
 }
 """Why the room was left -> what a call's end is called for it."""
 
@@ -46,8 +50,12 @@ def watch(ctx: JobContext, session: AgentSession[Any], settings: Settings) -> Re
         customer=customer_of(ctx.job.metadata),
     )
     ctx.add_shutdown_callback(recorder.aclose)
+    ctx.add_shutdown_callback(_silence_console)
     _keep_why_the_room_was_left(ctx.room, recorder)
+    sample_round_trip(ctx, recorder)
     _end_job_on_failure(ctx, session, recorder)
+    if settings.metrics_cost_limit_usd is not None:
+        CostLimit(settings.metrics_cost_limit_usd, session, recorder, lambda: _hang_up(ctx, recorder))
     return recorder
 
 
@@ -79,14 +87,9 @@ def _end_job_on_failure(ctx: JobContext, session: AgentSession[Any], recorder: R
     connection is taken for that.
     """
 
-    def end(reason: str) -> None:
-        recorder.close(reason)
-        ctx.add_shutdown_callback(_end_console)
-        ctx.shutdown(reason)
-
     def on_close(event: CloseEvent) -> None:
         if event.reason is CloseReason.ERROR:
-            end("the session failed")
+            _end_job(ctx, recorder, "error")
 
     def on_speech_created(event: SpeechCreatedEvent) -> None:
         event.speech_handle.add_done_callback(on_speech_done)
@@ -94,10 +97,31 @@ def _end_job_on_failure(ctx: JobContext, session: AgentSession[Any], recorder: R
     def on_speech_done(speech: SpeechHandle) -> None:
         if speech.exception() is not None and not recorder.connected:
             # what else listens to this moment is to count it first
-            asyncio.get_running_loop().call_soon(end, "setup_timeout")
+            asyncio.get_running_loop().call_soon(_end_job, ctx, recorder, "setup_timeout")
 
     session.on("close", on_close)
     session.on("speech_created", on_speech_created)
+
+
+def _hang_up(ctx: JobContext, recorder: Recorder) -> None:
+    """Ends the call for the caller, too."""
+    if not ctx.is_fake_job():  # in the console there is no room
+        ctx.delete_room()
+    _end_job(ctx, recorder, "cost_limit")
+
+
+def _end_job(ctx: JobContext, recorder: Recorder, reason: str) -> None:
+    recorder.close(reason)
+    ctx.add_shutdown_callback(_end_console)
+    ctx.shutdown(reason)
+
+
+async def _silence_console() -> None:
+    """Ends the local console's audio before its loop: else it complains of that in tracebacks."""
+    console = AgentsConsole.get_instance()
+    for switch in ("set_microphone_enabled", "set_speaker_enabled"):
+        if console.enabled and hasattr(console, switch):
+            getattr(console, switch)(False)
 
 
 async def _end_console() -> None:

@@ -29,9 +29,11 @@ except ImportError as missing:
     print(f"{missing.name} is not installed here. Run: uv run --group report -m report", file=sys.stderr)
     sys.exit(2)
 
+from realtime_metrics.log import visible
+
 from . import compare, terminal
 from .follow import follow
-from .load import LoadError, Records, clean, load, since_when
+from .load import LoadError, Records, load, since_when
 from .page import page
 from .summary import BY, Figures, details, figures
 
@@ -109,7 +111,7 @@ def _report(arguments: argparse.Namespace, read: Read) -> int:
         _print_json({"files": records.names, "notes": records.notes, "figures": everything, **found, **gate})
     elif arguments.html:
         _write(arguments.html, page(records, everything, details(records), groups, arguments.by))
-        print(f"{clean(str(arguments.html))} is written: open it in a browser.")
+        print(f"{visible(str(arguments.html))} is written: open it in a browser.")
     elif arguments.by:
         terminal.show_groups(console, records, arguments.by, groups)
     elif arguments.baseline:
@@ -175,7 +177,7 @@ def _percent(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 10_000:
-        raise argparse.ArgumentTypeError(f"{clean(text)!r} is no percentage: use a number from 0, such as 10")
+        raise argparse.ArgumentTypeError(f"{visible(text)!r} is no percentage: use a number from 0, such as 10")
     return value
 
 
@@ -183,7 +185,7 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise LoadError(f"--html {clean(str(path))!r} cannot be written: {error.strerror}") from None
+        raise LoadError(f"--html {visible(str(path))!r} cannot be written: {error.strerror}") from None
 
 
 def _print_json(found: dict[str, Any]) -> None:
@@ -200,7 +202,7 @@ def _print_csv(by: str, groups: list[Figures]) -> None:
 
 def _cell(text: str) -> str:
     """Text that a spreadsheet would run as a formula is marked as text."""
-    return f"'{clean(text)}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else clean(text)
+    return f"'{visible(text)}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else visible(text)
 
 
 if __name__ == "__main__":

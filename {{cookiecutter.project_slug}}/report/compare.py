@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .load import LoadError, Records, clean
+from realtime_metrics.log import visible
+
+from .load import LoadError, Records
 from .summary import IS_WAIT, Figures, figures
 
 DRAWS, MANY_WAITS = 1000, 100_000
@@ -153,7 +155,7 @@ def _in_words(
 ) -> tuple[str, str]:
     (a, b), (low, high) = values, interval
     if a is None or b is None:
-        missing = " and ".join(clean(name) for name, value in zip(names, values, strict=True) if value is None)
+        missing = " and ".join(visible(name) for name, value in zip(names, values, strict=True) if value is None)
         return "unknown", f"unknown, {missing} does not say it"
     both = f"{measure.show(a)} → {measure.show(b)}"
     if low is None or high is None:
@@ -220,7 +222,7 @@ def baseline_figures(path: Path) -> Figures | None:
             continue
         if field.name not in values or isinstance(value, bool) or not isinstance(value, wanted):
             raise LoadError(
-                f"{clean(str(path))} is no baseline of this version ({field.name}): make it again with --json"
+                f"{visible(str(path))} is no baseline of this version ({field.name}): make it again with --json"
             )
     return Figures(**{field.name: values[field.name] for field in fields(Figures)})
 
@@ -234,7 +236,7 @@ def two_values(records: Records, by: str, a: str, b: str) -> tuple[tuple[Figures
     groups = {group.value: group for group in figures(records, by)}
     for value in (a, b):
         if value not in groups:
-            known = ", ".join(clean(name) for name in list(groups)[:10])
-            raise LoadError(f"no call has the {by} {clean(value)!r}; there is {known}")
+            known = ", ".join(visible(name) for name in list(groups)[:10])
+            raise LoadError(f"no call has the {by} {visible(value)!r}; there is {known}")
     samples = [Sample(records, f"coalesce({by}, '(none)') = ?", (value,)) for value in (a, b)]
     return (groups[a], groups[b]), (samples[0], samples[1])

@@ -20,7 +20,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .load import LoadError, clean
+from realtime_metrics.log import visible
+
+from .load import LoadError
 
 EVERY_S = 1.0
 RECENT_S = 300.0
@@ -157,10 +159,10 @@ class Now:
         silences = f"{len(self.silences)}, the last {_ago(now - self.silences[-1])} ago" if self.silences else "none"
         grid.add_row("No answer", Text(silences, style="bold red" if self.silences else ""))
         clock = datetime.fromtimestamp(now, UTC).strftime("%H:%M:%S UTC")
-        head = Text(f"{clean(path.name)}  {clock}  ", style="bold", no_wrap=True, overflow="ellipsis")
+        head = Text(f"{visible(path.name)}  {clock}  ", style="bold", no_wrap=True, overflow="ellipsis")
         head.append("the last 5 minutes; Ctrl-C ends", style="not bold dim")
         if not there:
-            head = Text(f"{clean(path.name)}: waiting for the first record", style="bold yellow", no_wrap=True)
+            head = Text(f"{visible(path.name)}: waiting for the first record", style="bold yellow", no_wrap=True)
         lines = "1 line is no record" if self.broken == 1 else f"{self.broken:,} lines are no records"
         broken = [Text(lines, style="yellow")] if self.broken else []
         return Group(head, grid, *broken, Text(), *self.last)
@@ -175,7 +177,9 @@ def follow(path: Path, console: Console) -> int:
     if not console.is_terminal:
         raise LoadError("--follow draws on a terminal: without one, use the report, or tail -f")
     if path.is_dir():
-        raise LoadError(f"{clean(str(path))} is a folder: name the file in it, like {clean(str(path))}/metrics.jsonl")
+        raise LoadError(
+            f"{visible(str(path))} is a folder: name the file in it, like {visible(str(path))}/metrics.jsonl"
+        )
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
@@ -203,7 +207,7 @@ def _number(record: dict[str, Any], name: str) -> float | None:
 
 def _response(record: dict[str, Any], call: str, at: float, wait: float | None, cost: float | None) -> Text:
     line = _begin(call, at)
-    line.append(f"#{clean(str(record.get('turn', '?')))}".ljust(5))
+    line.append(f"#{visible(str(record.get('turn', '?')))}".ljust(5))
     over = record.get("over_latency_budget") is True
     line.append(
         "wait unknown" if wait is None else f"{wait:8.2f} s  ", style="yellow" if wait is None or over else "cyan"
@@ -220,12 +224,12 @@ def _unanswered(record: dict[str, Any], call: str, at: float) -> Text:
     waited = _number(record, "waited_s")
     line = _begin(call, at)
     line.append(f"no answer after {'?' if waited is None else f'{waited:.1f}'} s", style="bold red")
-    return line.append(f"  {clean(str(record.get('reason') or 'no reason given'))}")
+    return line.append(f"  {visible(str(record.get('reason') or 'no reason given'))}")
 
 
 def _begin(call: str, at: float) -> Text:
     clock = datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
-    return Text(f"{clock}  {clean(call)[-16:]:16}  ", no_wrap=True, overflow="ellipsis")
+    return Text(f"{clock}  {visible(call)[-16:]:16}  ", no_wrap=True, overflow="ellipsis")
 
 
 def _ago(age_s: float) -> str:

@@ -18,6 +18,8 @@ from typing import IO, Any
 
 import duckdb
 
+from realtime_metrics.log import visible
+
 KINDS = ("connection", "response", "unanswered", "session")
 MODALITIES = ("audio", "text", "image", "video", "document", "unknown")
 FIELDS = {
@@ -46,16 +48,10 @@ _JSON_LINES = """read_json(?, columns = {columns}, format = 'newline_delimited',
 # A figure below 0 or beyond this is no measurement, and its sums would not be either.
 _SENSIBLE = 1_000_000_000_000
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC).timestamp(), datetime(2100, 1, 1, tzinfo=UTC).timestamp()
-_MARKS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
 
 
 class LoadError(ValueError):
     """The records cannot be read; the text says of which file, why, and what to do."""
-
-
-def clean(text: str) -> str:
-    """Text from a record without what could steer a terminal or turn a line around: control and bidi characters."""
-    return _MARKS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ def load(
         db.execute("ATTACH ':memory:' AS read (COMPRESS); USE read")
         columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
         db.execute(f"CREATE TABLE records ({columns}, time_s DOUBLE, call VARCHAR)")
-        names = list(dict.fromkeys(clean(path.name) for path in paths))
+        names = list(dict.fromkeys(visible(path.name) for path in paths))
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         records = Records(db, ", ".join(names[:3]) + more, [])
         _read_all(records, paths, progress)
@@ -123,7 +119,7 @@ def since_when(text: str, now: datetime) -> datetime:
         return when if when.tzinfo else when.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         what = "30m, 2h, 7d or 4w (before now), a day like 2026-11-01, or a time like 2026-11-01T09:30+01:00"
-        raise LoadError(f"--since {clean(text)!r} is no time: use {what}") from error
+        raise LoadError(f"--since {visible(text)!r} is no time: use {what}") from error
 
 
 def _read_all(records: Records, paths: Sequence[Path], progress: Callable[[float], object]) -> None:
@@ -150,7 +146,7 @@ _HOW = "The agent writes them with METRICS_SINKS=jsonl, into metrics.jsonl."
 
 
 def _size(path: Path) -> int:
-    shown = clean(str(path))
+    shown = visible(str(path))
     try:
         with path.open("rb"):
             size = path.stat().st_size
@@ -183,14 +179,14 @@ def _read(records: Records, path: Path, progress: Callable[[float], object]) -> 
         _in_thread(records.db, query, name, progress)
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         why = "is damaged, or cut short" if path.suffix == ".gz" else "cannot be read"
-        detail = clean(str(error).splitlines()[0]).replace(str(path), path.name)
-        raise LoadError(f"{clean(str(path))} {why} ({detail})") from None
+        detail = visible(str(error).splitlines()[0]).replace(str(path), path.name)
+        raise LoadError(f"{visible(str(path))} {why} ({detail})") from None
     [(broken,)] = records.rows("SELECT count(*) FROM records WHERE kind IS NULL")
     if broken:
         records.db.execute("DELETE FROM records WHERE kind IS NULL")
         lines = "1 line is no record" if broken == 1 else f"{broken:,} lines are no records"
         first = _first_broken(records, path, name)
-        records.notes.append(f"{clean(path.name)}: {lines}" + (f" (the first: line {first})" if first else ""))
+        records.notes.append(f"{visible(path.name)}: {lines}" + (f" (the first: line {first})" if first else ""))
 
 
 def _in_thread(db: duckdb.DuckDBPyConnection, query: str, name: str, progress: Callable[[float], object]) -> None:
@@ -237,7 +233,7 @@ def _first_broken(records: Records, path: Path, name: str) -> int | None:
                 if seen == wanted:
                     return number
     except (EOFError, zlib.error, OSError) as error:
-        raise LoadError(f"{clean(str(path))} is damaged, or cut short ({clean(str(error))})") from None
+        raise LoadError(f"{visible(str(path))} is damaged, or cut short ({visible(str(error))})") from None
     return None
 
 
@@ -254,12 +250,12 @@ def _drop_repeated(records: Records) -> None:
 def _leave_out(records: Records, since: datetime | None, session: str | None) -> None:
     if session is not None:
         latest = "SELECT call FROM records GROUP BY call ORDER BY max(time_s) DESC NULLS LAST LIMIT 3"
-        calls = [clean(str(call)) for (call,) in records.rows(latest)]
+        calls = [visible(str(call)) for (call,) in records.rows(latest)]
         records.db.execute(
             "DELETE FROM records WHERE call IS DISTINCT FROM ? AND room IS DISTINCT FROM ?", [session] * 2
         )
         if not records.rows("SELECT 1 FROM records LIMIT 1"):
-            raise LoadError(f"no call {clean(session)!r} is in {records.names}; the latest are {', '.join(calls)}")
+            raise LoadError(f"no call {visible(session)!r} is in {records.names}; the latest are {', '.join(calls)}")
     if since is not None:
         [(untimed,)] = records.rows("SELECT count(*) FROM records WHERE time_s IS NULL")
         if untimed:

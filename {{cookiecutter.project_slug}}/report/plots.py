@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
-from .load import clean
+from realtime_metrics.log import visible
 
 WIDTH, HEIGHT = 460, 230
 LEFT, RIGHT, TOP, BOTTOM = 76, 12, 12, 30
@@ -72,7 +72,7 @@ svg text { fill: var(--faint); font-size: 12.5px; }
 
 def escaped(text: object) -> str:
     """Text, from the records or not, as it may stand in the page."""
-    return escape(clean(str(text)))
+    return escape(visible(str(text)))
 
 
 def html_table(

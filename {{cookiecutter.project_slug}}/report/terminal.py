@@ -5,8 +5,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from realtime_metrics.log import visible
+
 from .compare import Comparison, Verdict
-from .load import Records, clean
+from .load import Records
 from .summary import Details, Figures, some_turns
 
 UNKNOWN = "unknown"
@@ -41,7 +43,7 @@ def plural(number: float, what: str) -> str:
 
 
 def counts(found: dict[str, int]) -> str:
-    return ", ".join(f"{clean(name)} ({times:,})" for name, times in found.items())
+    return ", ".join(f"{visible(name)} ({times:,})" for name, times in found.items())
 
 
 def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]]:
@@ -61,7 +63,7 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     if f.unbooked_usd:
         cost.append(f"{usd(f.unbooked_usd)} of it is usage that belongs to no response")
     if f.responses_without_cost:
-        why = ", ".join(map(clean, details.reasons_without_cost)) or "no usage"
+        why = ", ".join(map(visible, details.reasons_without_cost)) or "no usage"
         cost.append(f"{_have_no(f.responses_without_cost, f)} known cost: {why}")
 
     waits = []
@@ -123,12 +125,12 @@ def show(console: Console, records: Records, figures: Figures, details: Details)
             parts = [("model", slow.to_generation_s), ("audio", slow.to_audio_s), ("playback", slow.playback_s)]
             parts += [("tools", slow.tools_s)] if slow.tools_s is not None else []
             shown = ", ".join(f"{name} {value:.2f}" for name, value in parts if value is not None)
-            table.add_row(seconds(slow.wait_s), count(slow.turn), clean(slow.call), shown or UNKNOWN)
+            table.add_row(seconds(slow.wait_s), count(slow.turn), visible(slow.call), shown or UNKNOWN)
         console.print(table)
     if len(details.models) > 1:
         table = _table("Cost by model", "Model", "Responses", "Cost", "Without a cost")
         for model in details.models:
-            name = clean(model.name)
+            name = visible(model.name)
             table.add_row(name, count(model.responses), usd(model.cost_usd), count(model.without_cost))
         console.print(table)
     if details.modalities:
@@ -137,7 +139,7 @@ def show(console: Console, records: Records, figures: Figures, details: Details)
             table.add_row(modality.name, count(modality.tokens), usd(modality.cost_usd))
         console.print(table)
         if details.modalities_note:
-            console.print(Text(f"Cost by modality is unknown: {clean(details.modalities_note)}."))
+            console.print(Text(f"Cost by modality is unknown: {visible(details.modalities_note)}."))
     if growth := some_turns(details.growth):
         table = _table("How a call grows dearer", "Turn", "Calls", "Input tokens", "Cost of the turn")
         for grown in growth:
@@ -151,7 +153,7 @@ def show_groups(console: Console, records: Records, by: str, groups: list[Figure
     table = _table("", by, "Calls", "Cost", "a minute", "p50", "p95", "No answer", "Cut")
     for group in groups:
         table.add_row(
-            clean(group.value),
+            visible(group.value),
             count(group.calls),
             usd(group.cost_usd),
             usd(group.cost_per_minute_usd),
@@ -177,7 +179,9 @@ def show_comparison(
     """How much B differs from A, and whether by more than chance."""
     for letter, name, side in zip("AB", names, sides, strict=True):
         console.print(
-            Text(f"{letter}: {clean(name)}, {plural(side.calls, 'call')}, {plural(side.waits, 'answer')}", style="bold")
+            Text(
+                f"{letter}: {visible(name)}, {plural(side.calls, 'call')}, {plural(side.waits, 'answer')}", style="bold"
+            )
         )
     _notes(console, notes)
     console.print()

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from realtime_metrics.log import visible
 from report.__main__ import main
 from report.follow import Now, Tail
-from report.load import clean
 
 Run = Callable[..., tuple[int, str, str]]
 Record = dict[str, Any]
@@ -222,7 +222,7 @@ def test_text_of_the_records_steers_neither_terminal_nor_page(run: Run) -> None:
     page = Path("page.html").read_text("utf-8")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
-    assert clean(evil) == "\ufffd]0;x\ufffd\ufffd<script>alert(1)</script>"
+    assert visible(evil) == "\ufffd]0;x\ufffd\ufffd<script>alert(1)</script>"
 
 
 def test_text_of_the_records_is_no_markup(run: Run) -> None:

@@ -1,5 +1,6 @@
 """Every knob: the environment over agent.toml over the defaults, and words for what is wrong."""
 
+from multiprocessing import current_process
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,7 @@ def test_every_setting_has_a_variable_that_overrides_agent_toml(tmp_path: Path) 
         "metrics_jsonl_path": Path("other.jsonl"),
         "metrics_latency_budget_s": 1.5,
         "metrics_answer_limit_s": 5.0,
+        "metrics_cost_limit_usd": 0.5,
         "metrics_prices_path": prices,
         "metrics_prometheus_port": 9465,
     }
@@ -110,9 +112,12 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
         ("METRICS_ANSWER_LIMIT_S", "0", "greater than 0"),
         ("AGENT_VOICE", "puck", "Puck"),
         ("AGENT_PORT", "99999", "65535"),
+        ("AGENT_DRAIN_TIMEOUT_S", "0", "greater than or equal to 1"),
         ("AGENT_CONTEXT_COMPRESSION", "maybe", "boolean"),
-        ("METRICS_SINKS", "foo", "choose from console, jsonl, log"),
+        ("METRICS_SINKS", "foo", "choose from "),
         ("METRICS_LATENCY_BUDGET_S", "0", "greater than 0"),
+        ("METRICS_COST_LIMIT_USD", "0", "greater than 0"),
+        ("METRICS_COST_LIMIT_USD", "5 cents", "number"),
         ("METRICS_LATENCY_BUDGET_S", "inf", "finite number"),
         ("METRICS_PRICES_PATH", "nowhere.toml", "cannot be read"),
     ],
@@ -131,7 +136,7 @@ def test_a_wrong_value_is_one_line_with_setting_value_and_what_is_allowed(
     [
         ("temperature = 3", "agent.toml: temperature = 3"),
         ('voice = "Nobody"', "agent.toml: voice = 'Nobody': choose from Achernar"),
-        ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = ['foo']: no sink is called foo: choose from console"),
+        ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = ['foo']: no sink is called foo: choose from "),
         ("temprature = 1", "agent.toml: 'temprature' is no setting: choose from name, voice"),
         ("voice = Puck", "agent.toml cannot be read: voice: "),
     ],
@@ -212,6 +217,13 @@ def test_checking_the_jsonl_file_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_job_s_process_asks_no_sink_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"METRICS_SINKS": "jsonl", "METRICS_JSONL_PATH": str(tmp_path / "nowhere" / "metrics.jsonl")}
+    assert problems(environ)
+    monkeypatch.setattr(current_process(), "name", "job_proc")
+    assert checked_settings(environ, ["agent.py"]).metrics_sinks == ("jsonl",)
+
+
 @pytest.mark.usefixtures("agent_toml")
 def test_the_jsonl_file_is_not_asked_for_where_nobody_writes_it(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "metrics.jsonl"
@@ -220,9 +232,21 @@ def test_the_jsonl_file_is_not_asked_for_where_nobody_writes_it(tmp_path: Path) 
 
 @pytest.mark.usefixtures("agent_toml")
 def test_the_health_check_listens_where_the_settings_say() -> None:
-    assert server_options(checked_settings({"METRICS_SINKS": "log"}, ["agent.py"])) == {"log_level": "INFO"}
-    options = server_options(checked_settings({"METRICS_SINKS": "log", "AGENT_PORT": "9090"}, ["agent.py"]))
-    assert options == {"port": 9090, "log_level": "INFO"}
+    settings = checked_settings({"METRICS_SINKS": "log", "AGENT_PORT": "9090", "AGENT_HOST": "10.0.0.7"}, ["agent.py"])
+    for command in ("start", "console"):
+        assert server_options(settings, ["agent.py", command]) == {
+            "host": "10.0.0.7",
+            "port": 9090,
+            "log_level": "INFO",
+        }
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_only_a_deployed_server_listens_on_every_address() -> None:
+    settings = checked_settings({"METRICS_SINKS": "log"}, ["agent.py"])
+    assert "host" not in server_options(settings, ["agent.py", "start"])
+    for arguments in (["dev"], ["console"], ["start", "agent.py", "--dev"], []):
+        assert server_options(settings, ["agent.py", *arguments])["host"] == "127.0.0.1"
 
 
 @pytest.mark.usefixtures("agent_toml")

@@ -130,6 +130,12 @@ def test_a_report_says_the_same_with_and_without_colour(record: AnyRecord, monke
     assert SGR.sub("", printed(record, monkeypatch, terminal=True)) == plain
 
 
+def test_a_terminal_that_says_it_has_no_width_gets_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    text = printed(response_record(model="m" * 500), monkeypatch, terminal=True)
+    assert max(cell_len(line) for line in SGR.sub("", text).splitlines()) == 80
+
+
 @pytest.mark.parametrize("columns", [20, 40, 80, 300])
 def test_the_width_is_the_terminals_up_to_a_line_that_reads_well(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -150,6 +156,40 @@ def test_an_old_encoding_gets_every_figure_in_plain_lines(
     assert "?" not in text, "it is drawn with what the encoding has"
     utf8 = rendered(_shown(record), Console(file=io.StringIO(), width=80))
     assert re.findall(r"\d[\d,.]*", text) == re.findall(r"\d[\d,.]*", utf8)
+
+
+def test_no_row_of_an_ordinary_answer_breaks_at_80_columns() -> None:
+    record = response_record(cost_usd=0.00105)
+    assert len(shown(record).splitlines()) == 1 + len(response_rows(record))
+
+
+def test_an_assumption_about_the_cost_is_cut_and_why_something_is_unknown_is_not() -> None:
+    note = "tokens of unknown modality are priced as text: the provider leaves open what they cost"
+    reason = "no end of user speech was seen since the agent's last reply, and it is a long story"
+    text = shown(response_record(cost_usd=0.00105, cost_note=note, duration_s=None, duration_reason=reason))
+    assert "$0.001050 (tokens of unknown modality" in text
+    assert "leaves open" not in text
+    assert reason in " ".join(text.split())
+
+
+def test_a_class_is_shown_by_its_last_name() -> None:
+    assert dict(response_rows(response_record()))["Label"] == "RealtimeModel"
+
+
+def test_a_zero_that_says_nothing_has_no_row() -> None:
+    rows = dict(response_rows(response_record()))
+    assert not {"↳ Unknown Modality", "Interrupted", "Thoughts Tokens"} & set(rows)
+
+
+def test_the_title_says_whose_response_it_is() -> None:
+    assert shown(response_record(model="m-1")).startswith("Response 2 · m-1 · Puck ─")
+
+
+def test_a_response_that_was_cut_short_says_so() -> None:
+    rows = dict(response_rows(response_record(connection_lost=True, finish_reason="RESPONSE_REJECTED")))
+    assert rows["Interrupted"].startswith("no (the connection was lost")
+    assert rows["Interrupted"].endswith("(the provider ended it: RESPONSE_REJECTED)")
+    assert dict(response_rows(response_record(interrupted=True)))["Interrupted"] == "yes"
 
 
 def test_a_stdout_without_an_encoding_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,8 +291,13 @@ def test_the_sessions_summary_says_what_went_wrong() -> None:
         over_latency_budget=4,
         latency_budget_s=1.5,
         unbooked_total_tokens=1234,
+        unbooked_cost_usd=0.25,
         reconnects=1,
         connections=2,
+        go_aways=1,
+        resumptions=1,
+        talk_overs=2,
+        longest_wait_s=8.25,
         errors={"rate_limited": 2},
         sinks={
             "jsonl": {"written": 1, "failed": 5, "dropped": 6},
@@ -261,9 +306,10 @@ def test_the_sessions_summary_says_what_went_wrong() -> None:
         end_reason="rate_limited",
     )
     rows = dict(session_rows(record))
-    assert rows["Responses"] == "7, 2 interrupted, 1 silent, 3 without usage, 4 over the budget of 1.5 s"
-    assert rows["Unbooked Tokens"].startswith("1,234 ")
-    assert rows["Connections"] == "2, 1 reconnects"
+    assert rows["Responses"] == "7, 2 interrupted, 1 silent, 3 without usage, 2 talked over, 4 over the budget of 1.5 s"
+    assert rows["Unbooked Tokens"] == "1,234, $0.250000: they are in no response's report"
+    assert rows["Connections"] == "2, 1 reconnects, 1 resumed, 1 announced ends"
+    assert rows["Longest Wait"] == "8.250 s"
     assert rows["Errors"] == "rate_limited ×2"
     assert rows["User Turns"] == "5, 2 unanswered"
     assert rows["Sink jsonl"] == "5 records failed, 6 dropped"

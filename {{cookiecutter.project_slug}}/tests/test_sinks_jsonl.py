@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -11,16 +12,20 @@ import pytest
 
 from realtime_metrics.records import AnyRecord, ResponseRecord
 from realtime_metrics.settings import Settings
+from realtime_metrics.sinks import jsonl
 from realtime_metrics.sinks.jsonl import JsonlSink
 from tests.fakes.samples import connection_record, response_record, session_record
 
 PROJECT = Path(__file__).parent.parent
 WRITER = """
-import sys, types
+import sys, time, types
 from pathlib import Path
 from realtime_metrics.sinks.jsonl import JsonlSink
 from tests.fakes.samples import response_record
 sink = JsonlSink(types.SimpleNamespace(metrics_jsonl_path=Path(sys.argv[1])))
+Path(sys.argv[1] + sys.argv[2]).touch()
+while not all(Path(sys.argv[1] + name).exists() for name in sys.argv[4:]):
+    time.sleep(0.001)
 for turn in range(int(sys.argv[3])):
     sink.write(response_record(session_id=sys.argv[2], turn=turn))
 """
@@ -46,9 +51,10 @@ def turns_in(path: Path) -> list[int]:
     return [json.loads(line)["turn"] for line in path.read_text("utf-8").splitlines()]
 
 
-def start_writer(path: Path, name: str, lines: int, before: str = "") -> subprocess.Popen[str]:
+def start_writer(path: Path, name: str, lines: int, before: str = "", beside: str = "") -> subprocess.Popen[str]:
+    """A process that writes lines; if it is to write `beside` another one, once both are ready."""
     return subprocess.Popen(
-        [sys.executable, "-c", before + WRITER, str(path), name, str(lines)],
+        [sys.executable, "-c", before + WRITER, str(path), name, str(lines), *beside.split()],
         cwd=PROJECT,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -94,7 +100,7 @@ os.write = lambda fd, data: write_all(fd, data[:1000])
 
 @pytest.mark.parametrize("system", ["", SHORT_WRITES], ids=["whole writes", "short writes"])
 def test_two_processes_that_write_to_one_file_do_not_mix_their_lines(path: Path, system: str) -> None:
-    writers = [start_writer(path, name, 2000, before=system) for name in ("AJ_1", "AJ_2")]
+    writers = [start_writer(path, name, 2000, system, beside="AJ_1 AJ_2") for name in ("AJ_1", "AJ_2")]
     assert [(writer.wait(60), writer.stderr and writer.stderr.read()) for writer in writers] == [(0, ""), (0, "")]
     records = [json.loads(line) for line in path.read_bytes().splitlines()]
     for name in ("AJ_1", "AJ_2"):
@@ -174,19 +180,67 @@ def test_a_record_that_is_no_json_raises_and_leaves_no_trace(path: Path) -> None
     assert not path.exists()
 
 
+def no_file(path: Path, what: str) -> Path:
+    """A path that no line can be written to."""
+    if what == "a folder":
+        path.mkdir()
+    elif what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a link to a folder that is not there":
+        path.symlink_to(path.parent / "nowhere" / "metrics.jsonl")
+    else:
+        path = path.parent / "nowhere" / path.name
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes and links there")
 @pytest.mark.parametrize(
-    ("name", "why"),
+    ("what", "why"),
     [
-        ("nowhere/metrics.jsonl", "No such file or directory"),
-        (".", "Is a directory"),
+        ("in a folder that is not there", r"\S+nowhere is no folder that files can be made in"),
+        ("a link to a folder that is not there", r"\S+nowhere is no folder that files can be made in"),
+        ("a folder", "it is a folder"),
+        ("a pipe", "it is no file"),
     ],
 )
-@pytest.mark.skipif(sys.platform == "win32", reason="other words there")
-def test_a_path_that_cannot_be_used_is_told_before_a_call(tmp_path: Path, name: str, why: str) -> None:
-    path = tmp_path / name
+def test_a_path_that_cannot_be_used_is_told_before_a_call(path: Path, what: str, why: str) -> None:
+    path = no_file(path, what)
     problem = JsonlSink.problem(Settings(metrics_jsonl_path=path))
-    assert problem is not None
-    assert problem.startswith(f"METRICS_JSONL_PATH={str(path)!r} cannot be written to ({why}): ")
+    assert re.match(rf"METRICS_JSONL_PATH='{path}' cannot be written to \({why}\): name a file that", problem or "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no links there")
+def test_the_check_before_a_call_only_looks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = path.with_name("link")
+    link.symlink_to(path)
+    monkeypatch.setattr(os, "open", None)
+    monkeypatch.setattr(os, "unlink", None)
+    for name in (path, link):
+        assert JsonlSink.problem(Settings(metrics_jsonl_path=name)) is None
+    assert link.is_symlink()
+    assert not path.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other locks there")
+def test_a_file_that_somebody_else_has_locked_is_given_up_after_a_while(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    monkeypatch.setattr(jsonl, "LOCK_S", 0.05)
+    write(path, 1)
+    with path.open() as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError, match=r"somebody else has had the file locked for 0\.05 s"):
+            write(path, 2)
+    write(path, 3)
+    assert turns_in(path) == [1, 3]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such permissions there")
+def test_a_new_file_is_its_owner_s_only(path: Path) -> None:
+    write(path, 1)
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_path_that_can_be_used_is_no_problem_and_an_existing_file_is_left_as_it_is(path: Path) -> None:

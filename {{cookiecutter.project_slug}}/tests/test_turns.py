@@ -213,6 +213,20 @@ async def test_where_the_agent_has_no_audio_its_text_is_the_answer() -> None:
     assert (session.user_turns, session.unanswered) == (1, 0)
 
 
+async def test_where_the_agents_audio_is_switched_off_in_the_call_its_text_is_the_answer_from_then_on() -> None:
+    async with Talk() as call:
+        await call.greeted()
+        call.session.output.set_audio_enabled(False)
+        await call.says()
+        await call.model.play(Reply("Only written.", audio_s=0.2))
+        record = await call.reported(2)
+        session = await call.end()
+    assert record.wait.time_to_first_audio_reason == "the session has no audio output"
+    assert (record.audio_s, record.heard_s) == (None, None)
+    assert not call.unanswered
+    assert (session.user_turns, session.sums.silent) == (1, 0)
+
+
 async def test_who_interrupts_is_told_how_long_both_could_be_heard() -> None:
     async with Talk(speaker=Speaker(speed=1.0)) as call:
         await call.reported(1)

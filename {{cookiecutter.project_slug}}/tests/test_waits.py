@@ -13,6 +13,8 @@ def marks(**known: float | str | SpeechEnd | None) -> Marks:
         "captured_at": 10.8,
         "first_sound_at": 11.0,
         "completed_at": 12.8,
+        "requested_at": None,
+        "silent_because": "",
     }
     return Marks(**{**usual, **known})  # type: ignore[arg-type]
 

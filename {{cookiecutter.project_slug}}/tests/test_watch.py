@@ -13,7 +13,7 @@ from livekit.agents.testing import fake_job_context
 
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.settings import Settings
-from realtime_metrics.watch import customer_of, end_of, watch
+from realtime_metrics.watch import _hang_up, customer_of, end_of, watch
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def interrupts() -> Iterator[list[int]]:
 async def test_a_session_that_fails_shuts_its_job_down(interrupts: list[int]) -> None:
     with job() as (context, session, _, shutdowns):
         session.emit("close", CloseEvent(error=None, reason=CloseReason.ERROR))
-        assert shutdowns == ["the session failed"]
+        assert shutdowns == ["error"]
         await run_shutdown_callbacks(context)
     assert not interrupts, "a server goes on with its other jobs"
 
@@ -65,6 +65,19 @@ async def test_in_the_console_a_session_that_fails_ends_the_program_as_ctrl_c_do
         assert not interrupts, "first the job's end is recorded"
         await run_shutdown_callbacks(context)
     assert interrupts == [signal.SIGINT]
+
+
+@pytest.mark.parametrize("console", [True, False])
+async def test_a_call_that_costs_too_much_ends_for_the_caller_too(
+    console: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted: list[str] = []
+    with job() as (context, _, recorder, shutdowns):
+        monkeypatch.setattr(context, "is_fake_job", lambda: console)
+        monkeypatch.setattr(context, "delete_room", lambda: deleted.append("room"))
+        _hang_up(context, recorder)
+    assert shutdowns == ["cost_limit"]
+    assert deleted == ([] if console else ["room"]), "in the console there is none"
 
 
 async def test_when_the_job_ends_the_sessions_record_is_written(tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
 """`uv run -m demo`, as a person runs it."""
 
+import json
 import re
 import signal
 import subprocess
 import sys
+import wave
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from demo.agent_process import PERSONAL, PROJECT
-from demo.scenario import load, names
+from demo.scenario import names
+from demo.speech import WAV_SAMPLE_RATE, Samples, utterances
+from realtime_metrics.settings import read_settings
 from tests import conftest
 from tests.proof.demo.conftest import run_demo
 from tests.proof.scenarios import FILES
@@ -22,28 +28,98 @@ def test_the_demo_ends_well_and_says_nothing_else(demo_run: Run) -> None:
 
 
 def test_the_demo_shows_the_connection_the_greeting_and_every_turn_in_order(demo_run: Run) -> None:
-    spoken = ["connected", "Agent  Hello!", *_you(), "Session", "Next: "]
+    spoken = ["connected", "Agent  Hello!", *_turns(), "Session", "Next: "]
     places = [demo_run.stdout.find(part) for part in spoken]
     assert -1 not in places, dict(zip(spoken, places, strict=True))
     assert places == sorted(places)
 
 
-def _you() -> list[str]:
+def _turns() -> list[str]:
     return [
-        "You    Will it rain this afternoon?",
+        "User   Will it rain this afternoon?",
         "Agent  No, it stays sunny",
-        "You    How far away is the moon?",
+        "User   How far away is the moon?",
         "Agent  About three hundred",
-        "You    Please play me a tune.",
+        "User   Please play me a tune.",
         "Agent  Gladly.",
-        "You    Wait, is it warm in Spain?",
+        "User   Wait, is it warm in Spain?",
         "Agent  Yes, twenty eight degrees",
     ]
 
 
-def test_the_demo_shows_exactly_one_report_for_each_response(demo_run: Run) -> None:
-    requests = re.findall(r"GR_\w+", demo_run.stdout)
-    assert len(requests) == len(set(requests)) == load("normal").expect.responses
+def test_the_demo_shows_the_first_response_as_a_table_and_the_others_as_lines(demo_run: Run) -> None:
+    assert re.findall(r"(?m)^Response (\d+) ·", demo_run.stdout) == ["1"]
+    assert re.findall(r"(?m)^#(\d+) ", demo_run.stdout) == ["2", "3", "4", "5"]
+
+
+def test_the_table_and_the_turn_that_it_reports_are_on_one_screen_of_24_lines(demo_run: Run) -> None:
+    lines = demo_run.stdout.splitlines()
+    said = next(number for number, line in enumerate(lines) if line.startswith("Agent  Hello!"))
+    reported = next(number for number, line in enumerate(lines) if line.startswith("Cost "))
+    assert reported - said < 24 - 2, "a line for the spinner, and one for the cursor"
+
+
+def test_the_demo_tells_who_speaks_and_what_the_model_is_told(demo_run: Run) -> None:
+    assert "The user is a recording, Gemini a local server." in demo_run.stdout
+    told = " ".join(demo_run.stdout.split())
+    settings = read_settings({})
+    assert f"Model is told: {settings.instructions}" in told
+    assert f"Model is told: {settings.greeting}" in told
+
+
+def test_the_stopwatch_says_what_lies_between_it_and_the_report(demo_run: Run) -> None:
+    assert demo_run.stdout.count("by a stopwatch at the user's end") == 4
+    assert demo_run.stdout.count("wait lie the way to the agent and back") == 1
+
+
+def test_with_tables_every_response_is_a_table() -> None:
+    shown = run_demo("--scenario", "text-only", "--tables").stdout
+    assert re.findall(r"(?m)^Response (\d+) ·", shown) == ["1", "2"]
+
+
+def test_a_tool_is_shown_with_its_arguments_and_its_result() -> None:
+    shown = run_demo("--scenario", "tool-call-slow").stdout
+    places = [shown.find(part) for part in ("Tool   get_next_train(city='Madrid')", "gave to Madrid at ten o'clock")]
+    assert -1 not in places
+    assert places[0] < places[1] < shown.find("Agent  The next train to Madrid")
+
+
+def test_a_recording_of_ones_own_is_said_and_its_records_are_kept(tmp_path: Path) -> None:
+    records = tmp_path / "records.jsonl"
+    records.write_text('{"kind": "response", "turn": 99}\n', "utf-8")
+    question = tmp_path / "question.wav"
+    _record(question, utterances()["rain"].samples)
+    played = run_demo("--say", str(question), "--jsonl", str(records))
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "question.wav)" in "".join(played.stdout.split("\n"))
+    kept = [json.loads(line) for line in records.read_text("utf-8").splitlines()]
+    assert [record["kind"] for record in kept] == ["response", "connection", "response", "response", "session"]
+    assert kept[3]["time_to_first_audio_from"] == "user_speech_end"
+
+
+def _record(path: Path, samples: Samples) -> None:
+    """As a recorder would: two channels, 44.1 kHz, with silence around it."""
+    positions = np.arange(0, len(samples), WAV_SAMPLE_RATE / 44_100)
+    speech = np.interp(positions, np.arange(len(samples)), samples).astype(np.int16)
+    silence = np.zeros(22_050, np.int16)
+    one = np.concatenate([silence, speech, silence])
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 44_100, 0, "NONE", ""))
+        file.writeframes(np.stack([one, one], axis=1).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("nowhere.wav", "--say 'nowhere.wav' cannot be read: No such file or directory"),
+        ("nope", "--say 'nope' is not an utterance; there are: rain, "),
+    ],
+)
+def test_what_cannot_be_said_is_one_line_and_exit_code_2(said: str, told: str) -> None:
+    refused = run_demo("--say", said)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(told)
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_the_demo_shows_an_interrupted_answer(demo_run: Run) -> None:

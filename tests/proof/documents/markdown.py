@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from demo.agent_process import PROJECT
 
-DOCUMENTS = ("README.md", "AGENTS.md", "docs/reference.md", "docs/walkthrough.md", "docs/monitoring.md")
+PAGES = ("README.md", "AGENTS.md", "SECURITY.md", "docs/walkthrough.md", "docs/reference.md", "docs/monitoring.md")
+DOCUMENTS = tuple(name for name in PAGES if (PROJECT / name).exists())
+"""Those that the owner did not delete."""
 
 
 class Fence(NamedTuple):
@@ -23,7 +25,7 @@ def read(name: str) -> str:
 
 
 def fences(text: str) -> list[Fence]:
-    return [Fence(info, content) for info, content in re.findall(r"(?ms)^```(.*?)\n(.*?)^```$", text)]
+    return [Fence(info, content) for info, content in re.findall(r"(?ms)^ {0,3}```(.*?)\n(.*?)^ {0,3}```$", text)]
 
 
 def commands(text: str) -> list[str]:
@@ -88,7 +90,7 @@ def resolves(target: str, document: str) -> bool:
 
 
 def _without_fences(text: str) -> str:
-    return re.sub(r"(?ms)^```.*?^```$", "", text)
+    return re.sub(r"(?ms)^ {0,3}```.*?^ {0,3}```$", "", text)
 
 
 def _cells(line: str) -> list[str]:

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from demo.agent_process import PROJECT
+from realtime_metrics.settings import Settings
+from realtime_metrics.sinks.jsonl import JsonlSink
+from tests.fakes.samples import EVERY_KIND
 from tests.proof.documents.markdown import DOCUMENTS, commands, read
 
 SHOWN = {command for document in DOCUMENTS for command in commands(read(document))}
@@ -28,12 +31,18 @@ RUN = {
     "uv run ruff format --check": ["-m", "ruff", "format", "--check"],
 }
 
+REPORTS = {
+    "uv run -m report": [],
+    "uv run -m report --by model": ["--by", "model"],
+    "uv run -m report --html report.html": ["--html", "report.html"],
+}
+
 COPY = {"cp .env.example .env.local", "copy .env.example .env.local"}
 
 RUN_ELSEWHERE = {
     "uv run -m demo": ("tests/proof/demo/test_demo.py", "def test_the_demo_ends_well"),
     "uv run -m demo --scenario invalid-key": ("tests/proof/demo/test_demo.py", '"invalid-key"'),
-    "uv run -m demo --scenario tool-call": ("tests/proof/demo/test_demo.py", '"tool-call"'),
+    "uv run -m demo --scenario ignored": ("tests/proof/wire/test_faults.py", '"ignored"'),
     "uv run -m demo --scenario close-1011": ("tests/proof/wire/test_faults.py", '"close-1011"'),
     "uv run pytest": (".github/workflows/ci.yml", "uv run pytest"),
     "uv run mypy": (".github/workflows/ci.yml", "uv run mypy"),
@@ -49,7 +58,7 @@ NOT_RUN = {
 
 
 def test_of_every_command_that_is_shown_it_is_known_where_it_runs() -> None:
-    known = {*NEED_KEYS, *RUN, *COPY, *RUN_ELSEWHERE, *NOT_RUN}
+    known = {*NEED_KEYS, *RUN, *REPORTS, *COPY, *RUN_ELSEWHERE, *NOT_RUN}
     assert SHOWN - known == set(), "run these in test_commands.py, or say why not"
 
 
@@ -65,6 +74,16 @@ def test_a_command_works(command: str) -> None:
     found_something_to_change = 1
     allowed = {0, found_something_to_change} if "ruff" in command else {0}
     assert done.returncode in allowed, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", sorted(SHOWN & set(REPORTS)))
+def test_a_report_is_made_of_the_records_that_are_there(command: str, tmp_path: Path) -> None:
+    sink = JsonlSink(Settings(metrics_jsonl_path=tmp_path / "metrics.jsonl"))
+    for record in EVERY_KIND:
+        sink.write(record)
+    done = _run(sys.executable, "-m", "report", *REPORTS[command], cwd=tmp_path, PYTHONPATH=str(PROJECT))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout or (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize("command", NEED_KEYS)
@@ -93,7 +112,12 @@ def test_the_copy_of_the_example_is_made(command: str, tmp_path: Path) -> None:
     assert (tmp_path / ".env.local").read_bytes() == (tmp_path / ".env.example").read_bytes()
 
 
-def _run(*command: str, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+def _run(*command: str, cwd: Path = PROJECT, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=cwd, env={**os.environ, "PYTHONUTF8": "1"}, capture_output=True, encoding="utf-8", timeout=60
+        command,
+        cwd=cwd,
+        env={**os.environ, "PYTHONUTF8": "1", **variables},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
     )

@@ -50,9 +50,9 @@ def set_line(file: Path, key: str, line: str) -> None:
     file.write_text(text, "utf-8")
 
 
-def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run(project: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     # in a repository that lies around the folder, git would look for the files in that one's root
-    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(project.parent), "PYTHONUTF8": "1"}
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(project.parent), "PYTHONUTF8": "1", **variables}
     environment.pop("PYTEST_XDIST_WORKER", None)
     return subprocess.run(
         command,

@@ -1,20 +1,20 @@
-"""An owner's first day: whatever owners do, their own tests, style and types stay green."""
+"""An owner's first day: whatever owners change or add, their own tests, style and types stay green."""
 
-import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.proof.documents.markdown import quoted, read, rows, section
-from tests.proof.first_day.project import assert_the_owners_checks_pass, fresh_copy, set_line, take
+from tests.proof.first_day.project import assert_the_owners_checks_pass, fresh_copy, run, set_line, take
 
-DELETABLE = rows(section(read("README.md"), "What you may delete, and with what"))
 INSTRUCTIONS = '''instructions = """
 You are the front desk of a small hotel.
 
 - Say "Grüezi" first.
 - Never promise a room: {name} and \\\\ are no placeholders.
 """'''
+GREETING = 'greeting = "Say \\"Grüezi\\", and ask for the name."'
+SHOWN = "from realtime_metrics.settings import read_settings; print(read_settings().greeting)"
 
 
 @pytest.fixture
@@ -26,20 +26,29 @@ def test_as_it_was_rendered(project: Path) -> None:
     assert_the_owners_checks_pass(project)
 
 
-def test_instructions_of_several_lines(project: Path) -> None:
+def test_another_greeting_and_instructions_of_several_lines(project: Path) -> None:
     set_line(project / "agent.toml", "instructions", INSTRUCTIONS)
+    set_line(project / "agent.toml", "greeting", GREETING)
+    assert _greeting(project) == 'Say "Grüezi", and ask for the name.'
     assert_the_owners_checks_pass(project)
 
 
-@pytest.mark.parametrize("exercise", ["1-add-a-row.patch", "2-add-a-sink.patch", "3-add-a-tool.patch"])
-def test_a_row_a_sink_a_tool(project: Path, exercise: str) -> None:
+def test_the_environment_overrides_the_greeting(project: Path) -> None:
+    set_line(project / "agent.toml", "greeting", GREETING)
+    assert _greeting(project, AGENT_GREETING="Say nothing but hello.") == "Say nothing but hello."
+    assert _greeting(project, AGENT_GREETING=" ") == 'Say "Grüezi", and ask for the name.'
+
+
+@pytest.mark.parametrize(
+    "exercise", ["1-add-a-row.patch", "2-add-a-sink.patch", "3-add-a-tool.patch", "5-add-a-field.patch"]
+)
+def test_a_row_a_sink_a_tool_a_field(project: Path, exercise: str) -> None:
     take(project, exercise)
     assert_the_owners_checks_pass(project)
 
 
-@pytest.mark.parametrize("row", DELETABLE, ids=lambda row: row[0])
-def test_what_may_be_deleted(project: Path, row: list[str]) -> None:
-    for name in quoted(row[0]):
-        path = project / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert_the_owners_checks_pass(project)
+def _greeting(project: Path, **variables: str) -> str:
+    """What the agent would be asked to say first."""
+    shown = run(project, sys.executable, "-c", SHOWN, **variables)
+    assert shown.returncode == 0, shown.stderr
+    return shown.stdout.strip()

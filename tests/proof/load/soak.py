@@ -1,4 +1,4 @@
-"""`python -m tests.proof.load soak`: the pipeline alone, with every sink but the console."""
+"""`python -m tests.proof.load soak`: the writer alone, with every sink but the console, which takes 3 ms a record."""
 
 import gc
 import json
@@ -21,14 +21,14 @@ from rich.table import Table
 from demo.agent_process import clean_environment
 
 if TYPE_CHECKING:
-    from realtime_metrics.records import ResponseRecord
-    from realtime_metrics.sinks import AnyRecord, Sink
+    from realtime_metrics.records import AnyRecord, ResponseRecord
+    from realtime_metrics.sinks import Sink
 
 SINKS = "jsonl,log,otlp,prometheus"
 CHUNK = 10_000
 """After so many records the JSONL file is counted and rotated away, and the memory is looked at."""
-AHEAD = 2_000
-"""The sinks may be so many records behind; the pipeline would drop at `pipeline.CAPACITY`."""
+AHEAD = 500
+"""The sinks may be so many records behind; the writer would drop at `writer.CAPACITY`."""
 
 
 class _Timed:
@@ -77,26 +77,27 @@ def run(records: int, console: Console) -> int:
 
 
 def _soak(records: int, jsonl: Path, console: Console) -> int:
-    from realtime_metrics.pipeline import Pipeline
-    from realtime_metrics.settings import load_settings
     from realtime_metrics.sinks import make_sinks
+    from realtime_metrics.startup import load_settings, server_options
+    from realtime_metrics.writer import Writer
+    from tests.fakes.samples import response_record
 
     settings = load_settings()
-    settings.server_options()  # the Prometheus values live in files, as in an agent server
+    server_options(settings)  # the Prometheus values live in files, as in an agent server
     sinks = {name: _Timed(sink) for name, sink in make_sinks(settings).items()}
-    pipeline = Pipeline(dict(sinks))
-    response, lines, rss_mb = _response(), 0, []
+    writer = Writer(dict(sinks))
+    response, lines, rss_mb = response_record(cost_usd=0.00188), 0, []
     began_s = time.monotonic()
-    for emitted in range(1, records + 1):
-        pipeline.emit(lambda: (response,))
-        if emitted % 100 == 0:
-            _wait(sinks, emitted - AHEAD)
-        if emitted % CHUNK == 0 or emitted == records:
-            _wait(sinks, emitted)
+    for written in range(1, records + 1):
+        writer.write(response)
+        if written % 100 == 0:
+            _wait(sinks, written - AHEAD)
+        if written % CHUNK == 0 or written == records:
+            _wait(sinks, written)
             lines += _count_and_rotate(jsonl)
             gc.collect()
             rss_mb.append(psutil.Process().memory_info().rss / 1e6)
-            console.print(f"{emitted:,} of {records:,} records, {rss_mb[-1]:.0f} MB", highlight=False)
+            console.print(f"{written:,} of {records:,} records, {rss_mb[-1]:.0f} MB", highlight=False)
     took_s = time.monotonic() - began_s
     console.print(_table(records, took_s, sinks, _floor_s(response), rss_mb), highlight=False)
     failed = sum(sink.failed for sink in sinks.values())
@@ -137,40 +138,6 @@ def _table(records: int, took_s: float, sinks: dict[str, _Timed], floor_s: float
         "" if slope is None else f", {slope:+.2f} MB per 100,000 records"
     )
     return table
-
-
-def _response() -> "ResponseRecord":
-    from realtime_metrics.records import TOKEN_FIELDS, ResponseRecord, utc_iso
-
-    spoken: dict[str, Any] = {"input_audio_tokens": 260, "input_text_tokens": 40, "output_audio_tokens": 90}
-    totals = {"input_tokens": 300, "output_tokens": 90, "total_tokens": 390}
-    return ResponseRecord(
-        timestamp=utc_iso(time.time()),
-        session_id="soak",
-        room="soak",
-        agent_name="soak",
-        provider="Gemini",
-        model="gemini-2.5-flash-native-audio-preview-12-2025",
-        voice="Puck",
-        turn=1,
-        request_id="GR_soak",
-        label="livekit.plugins.google.realtime.realtime_api.RealtimeModel",
-        time_to_first_audio_s=0.62,
-        time_to_first_audio_from="user_speech_end",
-        time_to_first_audio_reason=None,
-        time_to_generation_s=0.25,
-        generation_to_audio_s=0.33,
-        playback_latency_s=0.04,
-        over_latency_budget=None,
-        duration_s=2.4,
-        duration_reason=None,
-        framework_duration_s=3.1,
-        tokens_per_second=37.5,
-        usage_messages=1,
-        interrupted=False,
-        cost_usd=0.00188,
-        **dict.fromkeys(TOKEN_FIELDS, 0) | spoken | totals,
-    )
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def test_many_calls_at_once_lose_no_record() -> None:
     assert "in realtime_metrics" in done.stdout
 
 
-def test_the_pipeline_alone_loses_no_record() -> None:
+def test_the_writer_alone_loses_no_record() -> None:
     done = _load("soak", "--records", "3000")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Lost: 0 lines of the JSONL file, 0 writes failed" in done.stdout

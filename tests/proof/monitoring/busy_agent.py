@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from livekit.agents import AgentStateChangedEvent, JobProcess, cli, get_job_context
+from livekit.agents import NOT_GIVEN, AgentStateChangedEvent, JobProcess, cli, get_job_context
 
 import agent
 import tests.proof.fakes.fake_job_agent  # noqa: F401
@@ -22,7 +22,8 @@ class BusyAgent(agent.MetricsAgent):
     async def _talk(self) -> None:
         await asyncio.sleep(1.5)  # a scrape sees the connection before the figures
         for number in range(1, int(os.environ["BUSY_REPLIES"]) + 1):
-            speech = self.session.generate_reply()
+            typed = "And now?" if number == 1 else NOT_GIVEN  # all else is asked for by the program
+            speech = self.session.generate_reply(user_input=typed)
             if number % 3 == 0:
                 await self._speaking()
                 await self.session.interrupt()

@@ -44,7 +44,7 @@ def alert_queries() -> list[Query]:
     """Without their thresholds: there is a series whether or not the alert fires."""
     groups = yaml.safe_load(ALERTS.read_text("utf-8"))["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
-    parts = [(rule["alert"], part) for rule in rules for part in re.split(r"> [\d.]+(?: unless)?", rule["expr"])]
+    parts = [(rule["alert"], part) for rule in rules for part in re.split(r"> [\d.]+(?: unless| and)?", rule["expr"])]
     return [Query(alert, part.strip()) for alert, part in parts if part.strip()]
 
 

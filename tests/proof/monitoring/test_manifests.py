@@ -15,14 +15,14 @@ import yaml
 
 from demo.agent_process import PROJECT
 from realtime_metrics.settings import ENVIRONMENT
-from realtime_metrics.sinks import figures
-from realtime_metrics.sinks.figures import Figure
+from realtime_metrics.sinks.monitoring import FIGURES as OF_RECORDS
+from realtime_metrics.sinks.monitoring import Figure
 from realtime_metrics.sinks.prometheus import metric_name
 from tests.proof.monitoring.queries import OPS, alert_queries, dashboard_panels, dashboard_queries
 
 DOCKERFILE = PROJECT / "Dockerfile"
 KUBERNETES = sorted((OPS / "kubernetes").glob("*.yaml"))
-FIGURES = [figure for figure in vars(figures).values() if isinstance(figure, Figure)]
+FIGURES = [figure for figures in OF_RECORDS.values() for figure in figures]
 FRAMEWORK_METRICS = {"lk_agents_active_job_count", "lk_agents_worker_load"}
 
 
@@ -113,6 +113,8 @@ def test_kubernetes_accepts_the_manifests(path: Path) -> None:
 def test_in_kubernetes_probes_and_scrapes_reach_the_ports_and_keys_come_from_a_secret() -> None:
     container = _container()
     environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    volumes = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    assert volumes[environment.pop("PROMETHEUS_MULTIPROC_DIR")] == "prometheus"  # nobody else can fill that
     _assert_known(environment)
     assert environment["AGENT_HOST"] == "0.0.0.0"
     ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
@@ -184,7 +186,7 @@ def test_the_image_runs_as_nobody_special() -> None:
     assert pod["securityContext"]["runAsUser"] == 10001
     requires = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]["requires-python"]
     assert requires == ">=3.11,<3.15"
-    assert all(stage.startswith("FROM python:3.13-slim") for stage in stages)
+    assert all(stage.startswith("FROM python:3.13.") for stage in stages)
 
 
 def _instructions(name: str) -> list[str]:

@@ -4,10 +4,14 @@
 # prometheus-client is typed in part
 
 import asyncio
+import errno
 import json
+import math
 import os
 import re
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,7 +27,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from demo.agent_process import PROJECT, clean_environment
 from realtime_metrics.settings import SettingsError
-from realtime_metrics.sinks.prometheus_files import compact
+from realtime_metrics.sinks import prometheus_files
+from realtime_metrics.sinks.prometheus_files import VARIABLE, CompactingCollector, compact
 from realtime_metrics.startup import checked_settings, server_options
 from tests.proof.monitoring.fleet import fleet
 from tests.proof.monitoring.prometheus_server import free_port
@@ -56,6 +61,7 @@ def test_ended_processes_are_summed_up_and_nothing_is_lost(tmp_path: Path, ended
     _write(tmp_path / f"counter_{ended_pid}.db", tokens=100, calls=1)
     before = _shown(tmp_path)
     compact(tmp_path)
+    compact(tmp_path)
     assert _shown(tmp_path) == before == {"tokens_total": 142, "calls_total": 2}
     assert {file.name for file in tmp_path.iterdir()} == {f"counter_{os.getpid()}.db", "counter_ended.db"}
 
@@ -67,10 +73,48 @@ def test_gauges_of_ended_processes_go_and_those_of_living_ones_stay(tmp_path: Pa
     assert [file.name for file in tmp_path.iterdir()] == [f"gauge_livesum_{os.getpid()}.db"]
 
 
-def test_a_file_that_a_killed_process_left_empty_does_no_harm(tmp_path: Path, ended_pid: int) -> None:
-    (tmp_path / f"counter_{ended_pid}.db").touch()
-    compact(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def _scraped(directory: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    monkeypatch.setenv(VARIABLE, str(directory))
+    collector = CompactingCollector(CollectorRegistry(), str(directory))
+    return {sample.name: sample.value for metric in collector.collect() for sample in metric.samples}
+
+
+BROKEN = {
+    "empty": lambda data: b"",
+    "cut off": lambda data: data[:150],
+    "no key": lambda data: data.replace(b"[", b"5"),
+    "a length that is none": lambda data: data[:8] + b"\xff\xff\xff\x7f" + data[12:],
+    "an infinity": lambda data: data.replace(struct.pack("d", 37.0), struct.pack("d", math.inf)),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize("ended", [True, False], ids=["of an ended process", "of a living one"])
+def test_a_broken_file_costs_no_scrape_and_no_good_value_counts_twice(
+    tmp_path: Path, ended_pid: int, monkeypatch: pytest.MonkeyPatch, how: str, ended: bool
+) -> None:
+    broken = tmp_path / f"counter_{ended_pid if ended else os.getpid()}.db"
+    _write(broken, calls=1, tokens=37)
+    broken.write_bytes(BROKEN[how](broken.read_bytes()))
+    _write(tmp_path / f"counter_{os.getppid()}.db", calls=1, tokens=5)
+    shown = [_scraped(tmp_path, monkeypatch) for _ in range(3)]
+    assert shown[0] == shown[1] == shown[2]
+    assert shown[0]["tokens_total"] == 5
+    assert broken.exists() is not ended
+
+
+def test_a_full_disk_costs_the_sums_of_ended_processes_nothing(
+    tmp_path: Path, ended_pid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    _write(tmp_path / f"counter_{ended_pid}.db", tokens=37)
+    monkeypatch.setattr(prometheus_files, "_reserve", full)
+    assert [_scraped(tmp_path, monkeypatch) for _ in range(2)] == [{"tokens_total": 37}] * 2
+    monkeypatch.undo()
+    assert [_scraped(tmp_path, monkeypatch) for _ in range(2)] == [{"tokens_total": 37}] * 2
+    assert [file.name for file in tmp_path.glob("*.db")] == ["counter_ended.db"]
 
 
 def test_a_scrape_does_not_slow_down_with_every_call(tmp_path: Path, ended_pid: int) -> None:
@@ -86,6 +130,117 @@ def test_a_scrape_does_not_slow_down_with_every_call(tmp_path: Path, ended_pid: 
     first_s = scrape_s(1)
     assert scrape_s(50) < 3 * first_s
     assert len(list(tmp_path.iterdir())) == 1
+
+
+FULL_DISK = """
+import asyncio, json, logging, os, sys
+from pathlib import Path
+logging.basicConfig(format="%(message)s")
+from realtime_metrics.settings import Settings
+from realtime_metrics.sinks import make_sinks
+from realtime_metrics.startup import server_options
+from realtime_metrics.writer import Writer
+from tests.fakes.samples import connection_record, response_record, session_record
+settings = Settings(metrics_sinks=("prometheus", "jsonl"), metrics_jsonl_path=sys.argv[2])
+directory = Path(server_options(settings)["prometheus_multiproc_dir"])
+full = sys.argv[1]
+if full == "at first":
+    (directory / "rest").write_bytes(bytes(2**18))
+writer = Writer(make_sinks(settings))
+writer.write(connection_record())
+if full == "later":
+    while not list(directory.glob("*.db")):
+        pass
+    try:
+        (directory / "rest").write_bytes(bytes(2**20))
+    except OSError:
+        pass
+for number in range(300):
+    # many series, which need more room than a file has at first
+    writer.write(response_record(model=f"model-{number}-" + 100 * "x"))
+writer.close(session_record())
+asyncio.run(writer.drained(20))
+from livekit.agents import telemetry
+telemetry.metrics.job_started()  # the framework's own values are in such files too
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing can be reserved")
+@pytest.mark.parametrize("full", ["at first", "later"])
+def test_a_full_disk_ends_no_process_and_the_loss_is_counted_and_said_once(tmp_path: Path, full: str) -> None:
+    in_a_small_disk = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run([*in_a_small_disk, f"mount -t tmpfs tmpfs {disk}"], capture_output=True).returncode:
+        pytest.skip("needs to mount a small disk")
+    jsonl = tmp_path / "metrics.jsonl"
+    done = subprocess.run(
+        [
+            *(*in_a_small_disk, 'mount -t tmpfs -o size=256k tmpfs "$0" && exec "$@"', str(disk)),
+            *(sys.executable, "-c", FULL_DISK, full, str(jsonl)),
+        ],
+        cwd=PROJECT,
+        env=clean_environment({VARIABLE: str(disk)}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != -signal.SIGBUS
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("No space left on device") == 1
+    session = json.loads(jsonl.read_text("utf-8").splitlines()[-1])
+    assert session["sinks"]["jsonl"] == {"written": 301, "failed": 0, "dropped": 0}
+    counts = session["sinks"]["prometheus"]
+    assert counts["failed"] + counts["written"] == 301
+    assert counts["failed"] == 301 if full == "at first" else counts["failed"] > 100
+
+
+KILLED = """
+import os, signal, sys
+from realtime_metrics.sinks.prometheus_files import shared_directory
+print(shared_directory(), flush=True)
+if sys.argv[1] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files that are in use cannot be removed there anyway")
+def test_the_directories_of_killed_servers_are_swept_at_a_start_and_those_of_living_ones_are_not(
+    tmp_path: Path,
+) -> None:
+    def start(how: str) -> tuple["subprocess.Popen[str]", Path]:
+        server = subprocess.Popen(
+            [sys.executable, "-c", KILLED, how],
+            cwd=PROJECT,
+            env=clean_environment({VARIABLE: str(tmp_path)}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert server.stdout is not None
+        return server, Path(server.stdout.readline().strip())
+
+    killed, left = start("killed")
+    killed.wait()
+    alive, kept = start("alive")
+    assert left.is_dir()
+    for directory in (left, kept):  # one that has just been made may not be locked yet
+        os.utime(directory, (0, 0))
+    somebody_elses = tmp_path / "something"
+    somebody_elses.mkdir()
+    again, own = start("alive")
+    assert sorted(tmp_path.iterdir()) == sorted([kept, own, somebody_elses])
+    for server in (alive, again):
+        server.communicate("")
+
+
+def test_a_directory_that_is_not_there_is_told_before_a_call_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match=f"{VARIABLE}='.*nowhere' is no folder .* make it, or unset"):
+        checked_settings({"METRICS_SINKS": "prometheus", "METRICS_PROMETHEUS_PORT": "0"}, [])
 
 
 CONTRACT = """
@@ -151,10 +306,11 @@ def test_each_server_has_a_directory_of_its_own_which_goes_with_it(servers: list
     ],
 )
 def test_only_this_machine_can_read_the_figures_unless_a_setting_opens_them(
-    env: dict[str, str], host: str | None
+    env: dict[str, str], host: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(prometheus_files, "shared_directory", lambda: None)  # it would hold for all tests
     settings = checked_settings(env | {"METRICS_PROMETHEUS_PORT": "0"}, [])
-    assert settings.server_host == host
+    assert server_options(settings).get("host") == host
 
 
 def test_a_port_that_is_taken_is_told_before_a_call_comes() -> None:

@@ -108,7 +108,7 @@ def test_a_wrong_setting_ends_the_program_without_a_traceback(told: Told, name: 
             [
                 r"AGENT_VOICE='Nobody': choose from .*Puck.*",
                 r"AGENT_TEMPERATURE='9': input should be less than or equal to 2",
-                r"METRICS_SINKS='foo': no sink is called foo: choose from console, jsonl, log.*",
+                r"METRICS_SINKS='foo': no sink is called foo: choose from console, jsonl, line, log.*",
                 r"GOOGLE_API_KEY is not set: put it into \.env\.local .+",
                 r"LIVEKIT_URL is not set: put it into \.env\.local .+",
                 r"LIVEKIT_API_SECRET is not set: put it into \.env\.local .+",

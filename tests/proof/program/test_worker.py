@@ -12,7 +12,7 @@ import pytest
 from demo.agent_process import AgentProcess
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Reply, Scenario
-from realtime_metrics.settings import Settings
+from realtime_metrics.settings import read_settings
 from tests.fakes.call import until
 from tests.proof.fakes.livekit_server import FAKE_JOB_AGENT, LiveKitServer
 
@@ -37,7 +37,7 @@ async def test_the_agents_name_arrives_in_the_registration_and_blank_means_autom
             worker = AgentProcess("start", "agent.py", "--dev", env={**livekit.env, **NO_PROVIDER, **name})
             await workers.enter_async_context(worker)
         registrations = await livekit.registered(3)
-    assert {registration.agent_name for registration in registrations} == {Settings().name, "front-desk", ""}
+    assert {registration.agent_name for registration in registrations} == {read_settings().name, "front-desk", ""}
     assert not livekit.refused
 
 
@@ -46,7 +46,7 @@ async def test_every_job_reports_to_its_end_in_a_process_of_its_own(livekit: Liv
     async with GeminiLiveServer(GREETING) as gemini:
         env = {**livekit.env, **gemini.env, "METRICS_SINKS": "jsonl,log", "METRICS_JSONL_PATH": str(path)}
         async with AgentProcess("start", FAKE_JOB_AGENT, env=env) as worker:
-            assert [worker.agent_name for worker in await livekit.registered()] == [Settings().name]
+            assert [worker.agent_name for worker in await livekit.registered()] == [read_settings().name]
             await asyncio.gather(livekit.assign_job("kitchen"), livekit.assign_job("cellar"))
             await until(lambda: path.exists() and path.read_text("utf-8").count('"kind": "response"') == 2, 30)
             await livekit.end_jobs()

@@ -88,7 +88,7 @@ async def finished_call(
     noise_rms: float = 0.0,
     server: GeminiLiveServer | None = None,
 ) -> FinishedCall:
-    """Plays a scenario to its end, then the user hangs up (Ctrl-C)."""
+    """Plays a scenario to its end, then the user hangs up (Ctrl-C), unless the agent is expected to."""
     left = False
     async with call(
         scenario, sinks=sinks, env=env, entrypoint=entrypoint, project=project, noise_rms=noise_rms, server=server
@@ -98,6 +98,7 @@ async def finished_call(
                 pass
         except AgentLeftError:
             left = True
+        left = left or scenario.expect.ends == "agent"
         # a second Ctrl-C would kill the console at once
         returncode = await (playing.agent.wait(15) if left else playing.hang_up())
         return FinishedCall(

@@ -5,7 +5,6 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from livekit.agents import AgentSession
 from livekit.agents.llm import ToolError, function_tool

@@ -109,7 +109,11 @@ EXPECTED = {
     "deadline-expired": Expected(
         3, {**RECONNECTED, "without_usage": 1, "errors": {"connection_expired": 1}}, ("Deadline expired",)
     ),
-    "unknown-message": Expected(3, {**RECONNECTED, "without_usage": 1, "errors": {"malformed_message": 1}}, ("no message of its protocol; reconnecting",)),
+    "unknown-message": Expected(
+        3,
+        {**RECONNECTED, "without_usage": 1, "errors": {"malformed_message": 1}},
+        ("no message of its protocol; reconnecting",),
+    ),
     "stale-handle": Expected(
         2,
         {

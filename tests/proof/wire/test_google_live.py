@@ -87,11 +87,11 @@ async def test_a_generation_is_complete_when_it_is_generated_and_over_when_its_t
     assert listener.told == ["created", "completed", "ended", "usage"]
 
 
-@pytest.mark.parametrize(("answer", "heard", "told"), [("empty", "", "empty"), ("rejected", "", "empty RESPONSE_REJECTED")])
+@pytest.mark.parametrize(("answer", "told"), [("empty", "empty"), ("rejected", "empty RESPONSE_REJECTED")])
 async def test_a_turn_that_ends_with_nothing_in_it_is_told(
-    monkeypatch: pytest.MonkeyPatch, answer: str, heard: str, told: str
+    monkeypatch: pytest.MonkeyPatch, answer: str, told: str
 ) -> None:
-    listener = await listen(monkeypatch, turn(answer=answer, heard=heard, usage=()))
+    listener = await listen(monkeypatch, turn(answer=answer, heard="", usage=()))
     assert listener.told == [told]
 
 
@@ -121,7 +121,7 @@ async def test_whether_context_compression_was_asked_for_is_known(
 
 
 async def test_the_plugin_still_drops_what_the_raw_usage_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When this fails, the plugin has learned to report thoughts, and `google_live` may need its private parts no more."""
+    """When this fails, the plugin reports thoughts, and `google_live` may need its private parts no more."""
     listener = await listen(monkeypatch, turn(usage=(Usage(counts=THINKING),)))
     (metrics,) = listener.metrics
     assert metrics.ttft == -1

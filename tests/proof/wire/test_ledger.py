@@ -14,7 +14,7 @@ from demo.scenario import Fault, Reply, Scenario, ToolCall, Turn, Usage
 from realtime_metrics.prices import Prices
 from realtime_metrics.settings import Settings
 from realtime_metrics.startup import PROVIDER
-from realtime_metrics.usage import OUTPUT_UNCOUNTED, TOKEN_FIELDS
+from realtime_metrics.usage import OUTPUT_UNCOUNTED, TOKEN_FIELDS, Tokens
 from tests.proof.counts import FUZZED_CALLS
 from tests.proof.wire.in_process import WireSession, led_to, recorded, sent
 
@@ -125,7 +125,7 @@ async def play_all(several: list[Scenario]) -> None:
 def priced(ledger: dict[str, int]) -> Decimal:
     """What the tokens of a ledger cost."""
     settings = Settings()
-    tokens = dict.fromkeys(TOKEN_FIELDS, 0) | ledger
+    tokens: Tokens = {**dict.fromkeys(TOKEN_FIELDS, 0), **ledger}
     usd = Prices().cost(tokens, settings.model, PROVIDER.price_list, time.time()).usd
     assert usd is not None
     return usd

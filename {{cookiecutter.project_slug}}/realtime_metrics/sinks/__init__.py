@@ -42,6 +42,12 @@ def _jsonl() -> SinkType:
     return JsonlSink
 
 
+def _line() -> SinkType:
+    from .line import LineSink
+
+    return LineSink
+
+
 def _log() -> SinkType:
     from .log import LogSink
 
@@ -63,6 +69,7 @@ def _prometheus() -> SinkType:
 SINKS: dict[str, Callable[[], SinkType]] = {
     "console": _console,
     "jsonl": _jsonl,
+    "line": _line,
     "log": _log,
     "otlp": _otlp,
     "prometheus": _prometheus,

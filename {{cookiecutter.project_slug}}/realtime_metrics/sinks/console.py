@@ -3,8 +3,8 @@
 import sys
 from io import BytesIO, TextIOWrapper
 
-from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +26,7 @@ Row = tuple[str, str]
 
 MAX_WIDTH = 100
 
-_PLAIN = str.maketrans({"↳": "-", "●": "*", "×": "x"})
+_PLAIN = str.maketrans({"↳": "-", "●": "*", "×": "x", "·": "-", "…": "~"})
 """What stands in for our signs in an encoding that lacks them."""
 
 _SINCE: dict[FirstAudioFrom | None, str] = {
@@ -59,19 +59,24 @@ class ConsoleSink:
         return None
 
     def write(self, record: AnyRecord) -> None:
-        text = rendered(_shown(record), Console(file=sys.stdout))
-        sys.stdout.write(_encodable(text, sys.stdout.encoding or "utf-8"))
-        sys.stdout.flush()
+        show(_shown(record))
 
     def close(self) -> None:
         """stdout stays open."""
 
 
+def show(what: RenderableType) -> None:
+    """Writes it to stdout, at once, with the signs that stdout's encoding has."""
+    text = rendered(what, Console(file=sys.stdout))
+    sys.stdout.write(_encodable(text, sys.stdout.encoding or "utf-8"))
+    sys.stdout.flush()
+
+
 def rendered(what: RenderableType, terminal: Console) -> str:
     """The text, with the control codes that `terminal` takes."""
     page = Console(
-        file=TextIOWrapper(BytesIO(), encoding=terminal.encoding),  # Rich draws borders with what it has
-        width=min(terminal.width, MAX_WIDTH),
+        file=TextIOWrapper(BytesIO(), encoding=terminal.encoding),  # Rich draws rules with what it has
+        width=min(terminal.width or 80, MAX_WIDTH),  # `COLUMNS=0` is no width
         force_terminal=terminal.is_terminal,
         color_system=terminal.color_system,  # type: ignore[arg-type]
         no_color=terminal.no_color,
@@ -92,17 +97,17 @@ def _encodable(text: str, encoding: str) -> str:
 
 def _shown(record: AnyRecord) -> RenderableType:
     if isinstance(record, ConnectionRecord):
-        return _connection(record)
+        return connection_line(record)
     if isinstance(record, ResponseRecord):
-        return _table(
-            f"Response {record.turn}", response_rows(record), "yellow" if record.over_latency_budget else "cyan"
-        )
+        title = f"Response {record.turn} · {clean(record.origin.model)} · {clean(record.origin.voice)}"
+        return _table(title, response_rows(record), "yellow" if record.over_latency_budget else "cyan", cut=True)
     if isinstance(record, UnansweredRecord):
-        return _unanswered(record)
-    return _table("Session", session_rows(record), "green" if not record.sums.errors else "yellow")
+        return unanswered_line(record)
+    return _table("Session", session_rows(record), "green" if not record.sums.errors else "yellow", cut=False)
 
 
-def _connection(record: ConnectionRecord) -> Text:
+def connection_line(record: ConnectionRecord) -> Text:
+    """That the provider was connected, or connected again."""
     verb = "reconnected" if record.reconnect else "connected"
     how = (" after the provider announced the end of the connection" if record.go_away else "") + (
         ", conversation resumed" if record.resumed else ""
@@ -112,27 +117,26 @@ def _connection(record: ConnectionRecord) -> Text:
     return line.append(f"{verb} to {where} in {record.connection_s:.3f} s{how}", style="default")
 
 
-def _unanswered(record: UnansweredRecord) -> Text:
+def unanswered_line(record: UnansweredRecord) -> Text:
+    """That nobody answered the caller, and why."""
     line = Text("● ", style="red")
     return line.append(f"nobody answered the caller for {record.waited_s:.1f} s: {_UNANSWERED[record.reason]}", "bold")
 
 
 def response_rows(record: ResponseRecord) -> list[Row]:
-    """The recipe's rows in the recipe's order, then what the recipe does not show."""
+    """The recipe's rows in the recipe's order, then what the recipe does not show; a class by its last name."""
     wait = record.wait
     return [
         ("Type", record.type),
-        ("Label", record.label or "n/a (no usage message arrived)"),
+        ("Label", record.label.rpartition(".")[2] or "n/a (no usage message arrived)"),
         ("Request ID", record.request_id),
         ("Timestamp", record.timestamp),
         ("Duration", _known(wait.duration_s, "{:.3f} s", wait.duration_reason)),
         ("Time to First Audio", _wait(record)),
         *_token_rows(record),
         ("Tokens/Second", _known(record.tokens_per_second, "{:.1f}", wait.duration_reason or record.usage_reason)),
-        ("Model", f"{record.origin.provider} {record.origin.model}"),
-        ("Voice", record.origin.voice),
-        ("Interrupted", _interrupted(record)),
         ("Audio", _audio(record)),
+        *_cut_short(record),
         ("Cost", _cost(record)),
     ]
 
@@ -144,8 +148,10 @@ def session_rows(record: SessionRecord) -> list[Row]:
         "interrupted": sums.interrupted,
         "silent": sums.silent,
         "without usage": sums.without_usage,
+        "talked over": sums.talk_overs,
         f"over the budget of {record.latency_budget_s} s": record.over_latency_budget or 0,
     }
+    connections = {"reconnects": sums.reconnects, "resumed": sums.resumptions, "announced ends": record.go_aways}
     waits = (
         f"p50 {record.time_to_first_audio_p50_s:.3f} s, p95 {record.time_to_first_audio_p95_s:.3f} s, "
         f"max {record.time_to_first_audio_max_s:.3f} s"
@@ -156,15 +162,18 @@ def session_rows(record: SessionRecord) -> list[Row]:
         ("User Turns", f"{record.user_turns}" + (f", {record.unanswered} unanswered" if record.unanswered else "")),
         ("Responses", str(sums.responses) + "".join(f", {count} {what}" for what, count in counts.items() if count)),
         ("Time to First Audio", waits),
+        ("Longest Wait", _known(record.longest_wait_s, "{:.3f} s", "nobody waited for an answer")),
+        ("First Audio After", _known(record.first_audio_after_s, "{:.3f} s", "none was heard")),
         ("Greeting", _known(sums.greeting_s, "{:.3f} s", "none was asked for, or it was not heard")),
         *(_token_rows(record) if sums.responses else ()),
         ("Cost", _cost(record)),
         ("Prices", record.price_data + (f", of {sums.price_date}" if sums.price_date else "")),
         ("Duration", f"{record.duration_s:.1f} s"),
-        ("Connections", f"{sums.connections}" + (f", {sums.reconnects} reconnects" if sums.reconnects else "")),
+        ("Connections", f"{sums.connections}" + "".join(f", {n} {what}" for what, n in connections.items() if n)),
     ]
     if record.unbooked_total_tokens:
-        rows.append(("Unbooked Tokens", f"{record.unbooked_total_tokens:,} of these are in no response's report"))
+        usd = _known(record.unbooked_cost_usd, "${:.6f}", "price unknown")
+        rows.append(("Unbooked Tokens", f"{record.unbooked_total_tokens:,}, {usd}: they are in no response's report"))
     if sums.errors:
         rows.append(("Errors", ", ".join(f"{kind} ×{count}" for kind, count in sums.errors.items())))
     for name, counted in record.sinks.items():
@@ -174,20 +183,16 @@ def session_rows(record: SessionRecord) -> list[Row]:
     return rows
 
 
-def _table(title: str, rows: list[Row], colour: str) -> Table:
-    table = Table(
-        title=title,
-        title_style=f"bold {colour}",
-        title_justify="left",
-        box=box.ROUNDED,
-        border_style="dim",
-        show_header=False,
-    )
+def _table(title: str, rows: list[Row], colour: str, *, cut: bool) -> RenderableType:
+    """The rows under a title. With `cut`, a value is one line; but why something is unknown is always told in full."""
+    table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    table.add_column(overflow="ellipsis")
     for name, value in rows:
-        table.add_row(Text(clean(name)), Text(clean(value, 500), style="dim" if value.startswith("n/a") else ""))
-    return table
+        unknown = value.startswith("n/a")
+        text = Text(clean(value, 500), style="dim" if unknown else "", no_wrap=cut and not unknown)
+        table.add_row(Text(clean(name)), text)
+    return Group(Rule(Text(title, style=f"bold {colour}"), align="left", style="dim"), table)
 
 
 def _token_rows(record: CountedRecord) -> list[Row]:
@@ -207,7 +212,7 @@ def _modality_rows(record: CountedRecord, group: str) -> list[Row]:
     rows = []
     for modality in (*MODALITIES, "unknown"):
         count = record.tokens[f"{group}_{modality}_tokens"]
-        if count or modality in ("audio", "text") or (modality == "unknown" and count is not None):
+        if count or modality in ("audio", "text"):
             name = "Unknown Modality" if modality == "unknown" else f"{modality.capitalize()} Tokens"
             rows.append((f"↳ {name}", _tokens(count, record.usage_reason)))
     return rows
@@ -218,14 +223,19 @@ def _wait(record: ResponseRecord) -> str:
     if wait.time_to_first_audio_s is None:
         return f"n/a ({wait.time_to_first_audio_reason})"
     over = ", over budget" if record.over_latency_budget else ""
-    tools = f", of which {wait.tools_s:.1f} s {', '.join(wait.tools)}" if wait.tools else ""
+    tools = ", ".join(wait.tools)
+    if tools:
+        tools = f", of which {wait.tools_s:.1f} s {tools}" if wait.tools_s and wait.tools_s >= 0.05 else f", {tools}"
     return f"{wait.time_to_first_audio_s:.3f} s{over} ({_SINCE[wait.time_to_first_audio_from]}{tools})"
 
 
-def _interrupted(record: ResponseRecord) -> str:
+def _cut_short(record: ResponseRecord) -> list[Row]:
+    """A row for a response that was not completed, or that the provider ended; none for any other."""
     lost = " (the connection was lost before the response was complete)" if record.connection_lost else ""
     ended = f" (the provider ended it: {record.finish_reason})" if record.finish_reason else ""
-    return ("yes" if record.interrupted else "no") + lost + ended
+    if record.interrupted or lost or ended:
+        return [("Interrupted", ("yes" if record.interrupted else "no") + lost + ended)]
+    return []
 
 
 def _audio(record: ResponseRecord) -> str:

@@ -18,8 +18,9 @@ from ..records import (
     Unanswered,
     UnansweredRecord,
 )
-from ..usage import MODALITIES
+from ..usage import MODALITIES, MOST
 from ..waits import FirstAudioFrom
+from . import SINKS
 
 ORIGIN = ("agent", "provider", "model")
 """Labels that every figure has: the name LiveKit dispatches by, and what the plugin says it talks to."""
@@ -51,7 +52,7 @@ class Figure:
 
 
 def _reason(unknown: bool, reason: str | None) -> Iterable[Labelled]:
-    """Counts something unknown under its reason, without what follows a colon, which is of the single case."""
+    """Counts something unknown under its reason, cut at the first colon: what follows would make endless labels."""
     return [(1, ((reason or "unknown").split(":")[0],))] if unknown else []
 
 
@@ -96,8 +97,11 @@ def _errors(record: SessionRecord) -> Iterable[Labelled]:
 
 def _lost_records(record: SessionRecord) -> Iterator[Labelled]:
     for sink, counts in record.sinks.items():
-        yield counts["failed"], (f"{sink} failed",)
-        yield counts["dropped"], (f"{sink} too slow",)
+        yield from zip((counts["failed"], counts["dropped"]), _losses(sink), strict=True)
+
+
+def _losses(sink: str) -> tuple[tuple[str], tuple[str]]:
+    return (f"{sink} failed",), (f"{sink} too slow",)
 
 
 TOKENS = Figure("", "Tokens as the provider counted them.", _tokens, "tokens", ("direction", "modality"))
@@ -200,18 +204,22 @@ def expected() -> Iterator[tuple[Figure, tuple[str, ...]]]:
         ("direction", "modality"): [(direction, kind) for direction in ("input", "output") for kind in _KINDS],
         (): [()],
     }
+    reasons: dict[str, list[tuple[str, ...]]] = {
+        "unanswered_turns": [(reason,) for reason in get_args(Unanswered)],
+        "lost_records": [loss for sink in SINKS for loss in _losses(sink)],
+    }
     for figure in itertools.chain.from_iterable(FIGURES.values()):
-        reasons = [(reason,) for reason in get_args(Unanswered)] if figure.name == "unanswered_turns" else []
-        for labels in known.get(figure.labels, reasons):
+        for labels in known.get(figure.labels) or reasons.get(figure.name, []):
             yield figure, labels
 
 
 def measurements(record: AnyRecord) -> Iterator[tuple[Figure, float, tuple[str, ...]]]:
-    """What a record tells: a figure, its value, and the values of its own labels. Counters are told of no 0."""
+    """What a record tells: a figure, its value, and the values of its own labels. Counters are told of no 0, and nobody
+    of what cannot be: one infinity would stay in a sum for good."""
     for figure in FIGURES[type(record)]:
         told = figure.of(record)
         values: Iterable[Labelled]
         values = [(told, ())] if told is None or isinstance(told, int | float) else told
         for value, labels in values:
-            if value is not None and (value or figure.buckets):
+            if value is not None and 0 <= value <= MOST and (value or figure.buckets):
                 yield figure, value, labels

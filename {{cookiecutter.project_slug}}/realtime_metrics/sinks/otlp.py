@@ -8,6 +8,7 @@ only. What they lack is added, under the names of the OpenTelemetry GenAI conven
 import functools
 import logging
 import os
+import re
 import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExpor
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
-from ..log import logger
+from ..log import clean, logger
 from ..records import AnyRecord
 from ..settings import PROJECT, Settings
 from .monitoring import CACHED, THOUGHTS, TOKENS, TOOL_USE, WAIT_BUCKETS_S, Figure, measurements, origin
@@ -31,6 +32,8 @@ FLUSH_S = 3.0
 
 _PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 _METRICS_PROTOCOL = "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"
+_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS")
+_HEADER = re.compile(r"\s*[!#-'*+.^-z|~0-9A-Z-]+\s*=[ -~]*")
 _PROTOCOLS = ("http/protobuf", "grpc")
 _TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 
@@ -63,10 +66,14 @@ class OtlpSink:
 
     @staticmethod
     def problem(settings: Settings) -> str | None:
-        if (protocol := _protocol(os.environ)) in _PROTOCOLS:
-            return None
-        name = _METRICS_PROTOCOL if os.environ.get(_METRICS_PROTOCOL) else _PROTOCOL
-        return f"{name}={protocol!r} is not supported: choose from {', '.join(_PROTOCOLS)}"
+        if (protocol := _protocol(os.environ)) not in _PROTOCOLS:
+            name = _METRICS_PROTOCOL if os.environ.get(_METRICS_PROTOCOL) else _PROTOCOL
+            return f"{name}={protocol!r} is not supported: choose from {', '.join(_PROTOCOLS)}"
+        for name in _HEADERS:
+            if not all(_HEADER.fullmatch(header) for header in os.environ.get(name, "").split(",") if header.strip()):
+                # neither is its value shown here, nor does the SDK get to log it: it holds a key
+                return f"{name} is malformed: write name=value, separated by commas; a comma in a value is %2C"
+        return None
 
     def write(self, record: AnyRecord) -> None:
         agent, provider, model = origin(record)
@@ -182,7 +189,7 @@ def _within(timeout_s: float, action: Callable[[], object]) -> None:
         try:
             action()
         except Exception as error:
-            logger.error("metrics are not exported: %s", error)
+            logger.error("metrics are not exported: %s", clean(error))
 
     work = threading.Thread(target=quietly, name="realtime-metrics-otlp", daemon=True)
     work.start()
@@ -201,6 +208,6 @@ def _first_only(record: logging.LogRecord) -> bool:
         _said = True
         logger.error(
             "metrics cannot be exported by OTLP, see OTEL_EXPORTER_OTLP_ENDPOINT: %s (said once; the call goes on)",
-            record.getMessage(),
+            clean(record.getMessage()),
         )
     return False

@@ -4,7 +4,9 @@ Every job is a process of its own, so the values live in files that the server r
 """
 
 import functools
+import os
 import socket
+import tempfile
 from typing import Any
 
 from prometheus_client import Counter, Histogram
@@ -12,7 +14,7 @@ from prometheus_client import Counter, Histogram
 from ..records import AnyRecord, ConnectionRecord
 from ..settings import Settings
 from .monitoring import ORIGIN, Figure, expected, measurements, origin
-from .prometheus_files import in_job_process
+from .prometheus_files import VARIABLE, ReservedFile
 
 
 class PrometheusSink:
@@ -22,10 +24,11 @@ class PrometheusSink:
 
     @staticmethod
     def problem(settings: Settings) -> str | None:
-        """Whether the port can be had; a job's process does not ask, its server has the port by then."""
+        """Whether the port and the directory can be had."""
         host, port = settings.host or "127.0.0.1", settings.metrics_prometheus_port
-        if in_job_process():
-            return None
+        directory = os.environ.get(VARIABLE) or tempfile.gettempdir()
+        if not os.path.isdir(directory) or not os.access(directory, os.W_OK | os.X_OK):
+            return f"{VARIABLE}={directory!r} is no folder that files can be made in: make it, or unset the variable"
         try:
             with socket.create_server((host, port)):
                 return None
@@ -34,12 +37,15 @@ class PrometheusSink:
             return f"METRICS_PROMETHEUS_PORT={port}: {why}: name a free port, or 0 for any; AGENT_HOST sets the address"
 
     def write(self, record: AnyRecord) -> None:
+        """Raises `OSError` once there was no place left for the values of this process."""
         if isinstance(record, ConnectionRecord):
             for figure, labels in expected():
                 _series(figure, origin(record) + labels)
         for figure, value, labels in measurements(record):
             series = _series(figure, origin(record) + labels)
             series.observe(value) if figure.buckets else series.inc(value)
+        if ReservedFile.failure is not None:
+            raise OSError(*ReservedFile.failure.args)
 
     def close(self) -> None:
         """The figures stay: they are the server's."""

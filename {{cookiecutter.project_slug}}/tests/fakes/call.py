@@ -9,16 +9,18 @@ from typing import Self
 from livekit.agents import AgentSession
 
 from agent import MetricsAgent
+from realtime_metrics.google_live import GoogleLive
 from realtime_metrics.provider import Provider
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import AnyRecord, ConnectionRecord, ResponseRecord, SessionRecord, UnansweredRecord
 from realtime_metrics.settings import Settings
 from realtime_metrics.sinks import Sink
-from realtime_metrics.startup import PROVIDER
 from realtime_metrics.writer import Writer
 from tests.fakes.ears import Ears
 from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Reply
 from tests.fakes.speaker import Speaker
+
+GEMINI = GoogleLive()
 
 
 class KeptRecords:
@@ -75,7 +77,7 @@ class FakeCall:
         speaker: Speaker | None = None,
         audio: bool = True,
         model: FakeRealtimeModel | None = None,
-        provider: Provider = PROVIDER,
+        provider: Provider = GEMINI,
     ) -> None:
         self.ears = Ears()
         self.kept = KeptRecords()

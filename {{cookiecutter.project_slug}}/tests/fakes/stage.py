@@ -20,10 +20,9 @@ from realtime_metrics.ears import Playback
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
-from realtime_metrics.startup import PROVIDER
 from realtime_metrics.waits import monotonic
 from realtime_metrics.writer import Writer
-from tests.fakes.call import KeptRecords
+from tests.fakes.call import GEMINI, KeptRecords
 from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Usage, metrics
 from tests.fakes.speaker import Speaker
 
@@ -56,7 +55,7 @@ class Stage:
         self.kept = KeptRecords()
         self._writer = writer or Writer({"kept": self.kept})
         self.recorder = Recorder(
-            self.session, settings or Settings(), self._writer, PROVIDER, session_id="AJ_1", room="kitchen"
+            self.session, settings or Settings(), self._writer, GEMINI, session_id="AJ_1", room="kitchen"
         )
         self.recorder.watch_model(self.model)
         self.model.on("metrics_collected", self.recorder.add)

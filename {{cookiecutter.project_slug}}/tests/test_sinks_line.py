@@ -1,0 +1,97 @@
+"""The sink `line`: never more than a line, which is understood without colour, in any encoding."""
+
+import io
+import re
+import sys
+
+import pytest
+from rich.cells import cell_len
+
+from realtime_metrics.records import AnyRecord
+from realtime_metrics.settings import Settings
+from realtime_metrics.sinks import make_sinks
+from realtime_metrics.usage import TOKEN_FIELDS
+from tests.fakes.samples import EVERY_KIND, connection_record, response_record, session_record, unanswered_record
+
+UNKNOWN = response_record(
+    **dict.fromkeys(TOKEN_FIELDS),
+    usage_reason="no usage message arrived",
+    cost_reason="no usage message arrived",
+    time_to_first_audio_s=None,
+    time_to_first_audio_reason="no audio: the response was a tool call",
+)
+LONG = response_record(interrupted=True, over_latency_budget=True, cost_reason="because " * 40)
+
+
+@pytest.fixture(autouse=True)
+def any_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def printed(record: AnyRecord, capsys: pytest.CaptureFixture[str]) -> str:
+    make_sinks(Settings(metrics_sinks=("line",)))["line"].write(record)
+    return capsys.readouterr().out
+
+
+def test_a_response_is_its_number_wait_tokens_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(response_record(cost_usd=0.00114), capsys)
+    assert " ".join(text.split()) == "#2 0.62 s 140 in, 65 out $0.0011"
+
+
+@pytest.mark.parametrize(
+    ("changes", "mark"),
+    [
+        ({"interrupted": True}, "INTERRUPTED"),
+        ({"over_latency_budget": True}, "OVER BUDGET"),
+        ({"connection_lost": True}, "CONNECTION LOST"),
+        ({"finish_reason": "RESPONSE_REJECTED"}, "ENDED: RESPONSE_REJECTED"),
+    ],
+)
+def test_what_is_out_of_the_ordinary_is_marked_in_words(
+    changes: dict[str, object], mark: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mark not in printed(response_record(), capsys)
+    assert printed(response_record(**changes), capsys).rstrip().endswith(mark)
+
+
+def test_what_is_unknown_is_no_number_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(UNKNOWN, capsys)
+    assert " ".join(text.split()).startswith("#2 n/a n/a in, n/a out $n/a no audio: the response was a tool call")
+
+
+def test_a_small_cost_is_not_shown_as_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "$0.000042" in printed(response_record(cost_usd=0.000042), capsys)
+
+
+def test_connections_unanswered_turns_and_the_sessions_end_are_lines_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(connection_record(), capsys).startswith("● connected to Gemini")
+    assert printed(unanswered_record(), capsys) == "● nobody answered the caller for 8.0 s: no response came\n"
+    ended = printed(session_record(responses=7, user_turns=5, unanswered=2, cost_usd=0.0123), capsys)
+    assert ended == "end  7 responses, 2 unanswered, p50 0.62 s, $0.0123, 30 s, user_initiated\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp437"])
+@pytest.mark.parametrize("record", [*EVERY_KIND, UNKNOWN, LONG])
+def test_a_record_is_one_line_of_80_columns_in_any_encoding(
+    record: AnyRecord, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding, newline="\n"))
+    make_sinks(Settings(metrics_sinks=("line",)))["line"].write(record)
+    text = written.getvalue().decode(encoding)
+    assert text.count("\n") == 1
+    assert cell_len(text.rstrip("\n")) <= 80
+    assert "?" not in text
+
+
+def test_the_words_are_the_same_with_and_without_colour(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = printed(LONG, capsys)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    coloured = printed(LONG, capsys)
+    assert coloured != plain
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain
