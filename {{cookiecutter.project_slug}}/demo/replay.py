@@ -353,21 +353,23 @@ def _audio_quiet_s(message: Mapping[str, Any]) -> float | None:
 def show(name: str, speed: float) -> int:
     """Plays a recording and prints what comes of it; the exit code: 1 if the bills differ."""
     try:
-        replayed = asyncio.run(replay(name, speed, lambda lines: print(*lines, sep="\n", end="\n" if lines else "")))
+        lines = read(name).lines
+        print(f"Playing {name}: {lines[-1].at_s / speed if lines else 0:.0f} s.")
+        replayed = asyncio.run(replay(name, speed, lambda told: print(*told, sep="\n", end="\n" if told else "")))
     except RecordingError as error:
         print(error, file=sys.stderr)
         return 2
     session = replayed.session
-    print(f"\n{replayed.recording.name}, by its recording and by the session's record:")
+    print(f"\n{'':20}{'recording':>12}{'record':>12}")
     for field, tokens in replayed.bill.items():
-        print(f"  {field:18}{tokens:>12,}{replayed.billed[field]:>12,}")
+        print(f"{field:20}{tokens:>12,}{replayed.billed[field]:>12,}")
     cost = "unknown" if session["cost_usd"] is None else f"${session['cost_usd']:.6f}"
-    print(f"  {'cost_usd':18}{'':12}{cost:>12}")
+    print(f"{'cost_usd':20}{'':12}{cost:>12}")
     if speed == 1:
-        print(f"  waits on the wire    {_told(waits_s(replayed.recording))}")
-        print(f"  waits in the records {_told(replayed.waits_s)}")
+        print(f"waits on the wire:    {_told(waits_s(replayed.recording))}")
+        print(f"waits in the records: {_told(replayed.waits_s)}")
     for kind, times in replayed.missing.items():
-        print(f"  the agent did not send {kind} as in the recording: {times} times")
+        print(f"The agent sent {times} {kind} less than in the recording.")
     return int(replayed.bill != replayed.billed)
 
 
