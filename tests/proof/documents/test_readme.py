@@ -1,7 +1,5 @@
 """What README.md shows a newcomer is what there is; and every document's links lead somewhere."""
 
-import re
-
 import pytest
 
 from realtime_metrics.settings import ENVIRONMENT

@@ -50,7 +50,6 @@ CONSOLE_LEAVES_OUT: dict[str, Mapping[str, str]] = {
         **dict.fromkeys(("time_to_generation_s", "generation_to_audio_s", "playback_latency_s"), PARTS),
         **dict.fromkeys(("framework_latency_s", "framework_duration_s"), FRAMEWORKS),
         "time_to_first_audio_by": "how the wait was measured, not how long it was",
-        "provider": "the connection's line says it",
         "network_round_trip_s": "on a terminal there is no room, so it is unknown",
         "usage_messages": "how the counts came, not what they are",
         "provider": "each connection says it",

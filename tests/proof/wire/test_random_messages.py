@@ -1,4 +1,4 @@
-"""Whatever JSON comes down the wire: no exception reaches the call, every line of the records parses, every sink goes on."""
+"""Whatever JSON comes down the wire: no exception reaches the call, all records parse, every sink goes on."""
 
 import asyncio
 import json
@@ -19,6 +19,7 @@ from demo.scenario import Scenario
 from realtime_metrics.records import AnyRecord
 from realtime_metrics.settings import Settings
 from realtime_metrics.sinks.jsonl import JsonlSink
+from tests.fakes.call import until
 from tests.proof.counts import RANDOM_MESSAGES
 from tests.proof.wire.in_process import WireSession, led_to
 
@@ -55,18 +56,28 @@ ANYTHING = st.recursive(
 )
 DETAILS = st.lists(st.fixed_dictionaries({}, optional={"modality": LEAVES, "tokenCount": LEAVES}), max_size=3)
 USAGE = st.fixed_dictionaries(
-    {}, optional={key: DETAILS if key.endswith("Details") else LEAVES for key in KEYS if "Token" in key and key != "tokenCount"}
+    {},
+    optional={
+        key: DETAILS if key.endswith("Details") else LEAVES for key in KEYS if "Token" in key and key != "tokenCount"
+    },
 )
 CONTENT = st.fixed_dictionaries(
     {},
     optional={
         "modelTurn": st.one_of(
             ANYTHING,
-            st.fixed_dictionaries({"parts": st.lists(st.fixed_dictionaries({}, optional={"text": LEAVES, "thought": LEAVES, "inlineData": ANYTHING}), max_size=3)}),
+            st.fixed_dictionaries(
+                {
+                    "parts": st.lists(
+                        st.fixed_dictionaries({}, optional={"text": LEAVES, "thought": LEAVES, "inlineData": ANYTHING}),
+                        max_size=3,
+                    )
+                }
+            ),
         ),
         "inputTranscription": st.fixed_dictionaries({}, optional={"text": LEAVES, "finished": LEAVES}),
         "outputTranscription": st.fixed_dictionaries({}, optional={"text": LEAVES}),
-        **{key: LEAVES for key in ("generationComplete", "turnComplete", "interrupted", "turnCompleteReason")},
+        **dict.fromkeys(("generationComplete", "turnComplete", "interrupted", "turnCompleteReason"), LEAVES),
     },
 )
 CALLS = st.lists(st.fixed_dictionaries({}, optional={"id": LEAVES, "name": LEAVES, "args": ANYTHING}), max_size=3)
@@ -168,9 +179,7 @@ async def _sessions(server: RandomServer, messages: list[str], path: Path, flaky
         session.more_sinks = {"jsonl": JsonlSink(settings), "flaky": flaky}
         RandomServer.messages[session.key] = messages
         await session.start()
-        async with asyncio.timeout(60):
-            while messages and not session.closed.is_set():
-                await asyncio.sleep(0.01)
+        await until(lambda: not messages or session.closed.is_set(), timeout_s=60)
         await asyncio.sleep(0.05)
         record = await session.end()
         assert record.sinks["jsonl"]["failed"] == 0
