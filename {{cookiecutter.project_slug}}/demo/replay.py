@@ -92,7 +92,7 @@ async def replay(name: str, speed: float = 1.0, told: Callable[[list[str]], None
     Args:
         name: of the recording.
         speed: how many times faster. At another speed than 1 the user is silent, and only usage and cost compare.
-        told: called with the agent's reports.
+        told: called with lines: how long it takes, and the agent's reports.
 
     Raises:
         RecordingError: there is none, it cannot be read, or the agent does not run through it; or the speed is none.
@@ -102,6 +102,7 @@ async def replay(name: str, speed: float = 1.0, told: Callable[[list[str]], None
     recording = read(name)
     if not recording.lines:
         raise RecordingError(f"{recording.path} holds no call")
+    told([f"Playing {recording.name}: {recording.lines[-1].at_s / speed:.0f} s."])
     server = ReplayServer(recording, speed)
     model = next((setup.model for setup in recording.setups if setup.model), None)
     scenario = Scenario(name=recording.name, model=model, entrypoint="demo/reporting_agent.py")
@@ -353,8 +354,6 @@ def _audio_quiet_s(message: Mapping[str, Any]) -> float | None:
 def show(name: str, speed: float) -> int:
     """Plays a recording and prints what comes of it; the exit code: 1 if the bills differ."""
     try:
-        lines = read(name).lines
-        print(f"Playing {name}: {lines[-1].at_s / speed if lines else 0:.0f} s.")
         replayed = asyncio.run(replay(name, speed, lambda told: print(*told, sep="\n", end="\n" if told else "")))
     except RecordingError as error:
         print(error, file=sys.stderr)
