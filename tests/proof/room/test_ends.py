@@ -17,8 +17,8 @@ from realtime_metrics.settings import read_settings
 from testcall.caller import Call, Caller
 from testcall.speech import utterances
 from tests.proof.room.livekit_server import needs_livekit_server
-from tests.proof.wire.finished import ABOUT_THE_MACHINE
 from tests.proof.room.place import Place, ended, place, start_testcall
+from tests.proof.wire.finished import ABOUT_THE_MACHINE
 
 pytestmark = needs_livekit_server
 

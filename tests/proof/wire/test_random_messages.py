@@ -55,18 +55,28 @@ ANYTHING = st.recursive(
 )
 DETAILS = st.lists(st.fixed_dictionaries({}, optional={"modality": LEAVES, "tokenCount": LEAVES}), max_size=3)
 USAGE = st.fixed_dictionaries(
-    {}, optional={key: DETAILS if key.endswith("Details") else LEAVES for key in KEYS if "Token" in key and key != "tokenCount"}
+    {},
+    optional={
+        key: DETAILS if key.endswith("Details") else LEAVES for key in KEYS if "Token" in key and key != "tokenCount"
+    },
 )
 CONTENT = st.fixed_dictionaries(
     {},
     optional={
         "modelTurn": st.one_of(
             ANYTHING,
-            st.fixed_dictionaries({"parts": st.lists(st.fixed_dictionaries({}, optional={"text": LEAVES, "thought": LEAVES, "inlineData": ANYTHING}), max_size=3)}),
+            st.fixed_dictionaries(
+                {
+                    "parts": st.lists(
+                        st.fixed_dictionaries({}, optional={"text": LEAVES, "thought": LEAVES, "inlineData": ANYTHING}),
+                        max_size=3,
+                    )
+                }
+            ),
         ),
         "inputTranscription": st.fixed_dictionaries({}, optional={"text": LEAVES, "finished": LEAVES}),
         "outputTranscription": st.fixed_dictionaries({}, optional={"text": LEAVES}),
-        **{key: LEAVES for key in ("generationComplete", "turnComplete", "interrupted", "turnCompleteReason")},
+        **dict.fromkeys(("generationComplete", "turnComplete", "interrupted", "turnCompleteReason"), LEAVES),
     },
 )
 CALLS = st.lists(st.fixed_dictionaries({}, optional={"id": LEAVES, "name": LEAVES, "args": ANYTHING}), max_size=3)
