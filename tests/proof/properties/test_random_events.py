@@ -1,4 +1,4 @@
-"""Whatever a session emits, in any order and with any text and count: nothing raises, every line parses, no sink stops."""
+"""Whatever a session emits, in any order, with any text and count: nothing raises, every line parses, no sink stops."""
 
 import asyncio
 import json
