@@ -25,13 +25,15 @@ from livekit import rtc
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from demo.gemini_session import OUTPUT_SAMPLE_RATE
-from demo.hearing import SAMPLE_RATE
-from realtime_metrics.ears import BLOCK_S, SOUND, SoundFinder
+from demo.hearing import LOUD, SAMPLE_RATE
+from realtime_metrics.ears import BLOCK_S, NOISE_MEMORY_S, SOUND, Sound, SoundFinder
 from realtime_metrics.log import clean
 
 FOLDER = Path(__file__).parent / "recordings"
 FORMAT = 1
 AT_ONCE_S = 0.1
+PURE_SILENCE = 2.0
+"""A level that no microphone gives."""
 PACKAGES = ("livekit-agents", "livekit-plugins-google", "google-genai")
 NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 MODEL = re.compile(r"[\w./-]{1,100}", re.ASCII)
@@ -98,7 +100,7 @@ class Recorder:
         self._tools: set[str] = set()
         self._calls: dict[str, str] = {}
         self._secrets: set[str] = set()
-        self._ears = SoundFinder()
+        self._ears: SoundFinder | None = None
         self._loudest: list[tuple[float, float]] = []
         packages = {name: version(name) for name in PACKAGES}
         self._print({"recording": FORMAT, "recorded": datetime.now(UTC).isoformat(timespec="seconds"), **packages})
@@ -138,21 +140,24 @@ class Recorder:
         if kind == "audio":
             pcm = known.pop("pcm")
             known.update(audio_s=round(len(pcm) / 2 / SAMPLE_RATE, 4), level=_level(pcm))
-            hear(self._ears, pcm, at_s)
+            if self._ears is None:
+                self._room = pcm if known["level"] < LOUD else bytes(len(pcm))
+                self._ears = _used_to(self._room, at_s)
+            # the framework sends pure silence in the place of what could be the agent's echo
+            hear(self._ears, pcm if known["level"] >= PURE_SILENCE else self._room, at_s)
             self._loudest.append((at_s, known["level"]))
         self._tools.update(known.get("tools", ()))
         self.note(at_s, "client", kind, connection, bytes=len(raw), **known)
-        while len(self._ears.sounds) > 1:
-            self._write_sound()
+        while self._ears and len(self._ears.sounds) > 1:
+            self._write_sound(self._ears.sounds.popleft())
 
     def close(self) -> None:
         """Writes the user's last sound."""
-        while self._ears.sounds:
-            self._write_sound()
+        while self._ears and self._ears.sounds:
+            self._write_sound(self._ears.sounds.popleft())
         self._file.close()
 
-    def _write_sound(self) -> None:
-        sound = self._ears.sounds.popleft()
+    def _write_sound(self, sound: Sound) -> None:
         inside = [level for at_s, level in self._loudest if sound.began_at < at_s <= sound.ended_at + 0.05]
         self._loudest = [piece for piece in self._loudest if piece[0] > sound.ended_at]
         level = round(float(np.mean(inside)), 1) if inside else 0.0
@@ -313,6 +318,15 @@ def hear(ears: SoundFinder, pcm: bytes, at_s: float) -> None:
     """Lets the same ear that the agent has hear a piece of the user's audio."""
     if pcm:
         ears.hear(rtc.AudioFrame(pcm, SAMPLE_RATE, 1, len(pcm) // 2), at_s)
+
+
+def _used_to(pcm: bytes, at_s: float) -> SoundFinder:
+    """An ear for which it has been as loud as this for a while: a new one takes steady noise for a sound at first."""
+    ears, piece_s = SoundFinder(), max(BLOCK_S, len(pcm) / 2 / SAMPLE_RATE)
+    for number in range(round(2 * NOISE_MEMORY_S / piece_s), 0, -1):
+        hear(ears, pcm, at_s - number * piece_s)
+    ears.sounds.clear()
+    return ears
 
 
 def _either(content: Mapping[str, Any], name: str) -> Any:

@@ -32,6 +32,6 @@ class RecordedServer(GeminiLiveServer):
         await super().__aexit__(kind, error, trace)
 
 
-async def recorded_call(scenario: Scenario, path: Path) -> FinishedCall:
+async def recorded_call(scenario: Scenario, path: Path, noise_rms: float = 0.0) -> FinishedCall:
     """Plays a scenario and records it."""
-    return await finished_call(scenario, server=RecordedServer(scenario, path))
+    return await finished_call(scenario, server=RecordedServer(scenario, path), noise_rms=noise_rms)

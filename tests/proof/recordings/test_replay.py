@@ -26,6 +26,8 @@ SCENARIOS = (
 )
 FAST = ("interrupted", "tool-call-slow", "go-away", "close-1011")
 WAIT_S = 0.03
+NOISE_RMS = 325
+"""20 dB below the voice."""
 AT_ONCE = 3
 """Calls that share the cores; most of a call is waiting."""
 BILL = [
@@ -67,9 +69,9 @@ class Twice:
     replayed: Replayed
 
 
-async def twice(name: str, folder: Path) -> Twice:
+async def twice(name: str, folder: Path, noise_rms: float = 0.0) -> Twice:
     path = folder / f"{name}.jsonl"
-    return Twice(path, await recorded_call(load(name), path), await replay(str(path)))
+    return Twice(path, await recorded_call(load(name), path, noise_rms), await replay(str(path)))
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +138,11 @@ def test_no_words_no_key_no_handle_and_no_audio_are_in_the_recording(calls: Mapp
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("name", ["normal", "tool-call"])
-async def test_waits_are_those_of_the_call(tmp_path: Path, name: str) -> None:
-    done = await twice(name, tmp_path)
+@pytest.mark.parametrize(("name", "noise_rms"), [("normal", 0), ("tool-call", 0), ("interrupted", NOISE_RMS)])
+async def test_waits_are_those_of_the_call_also_of_one_in_noise(tmp_path: Path, name: str, noise_rms: float) -> None:
+    done = await twice(name, tmp_path, noise_rms)
     is_the_same(done.call, done.replayed)
     answers = [record for record in done.call.responses if record["time_to_first_audio_from"] == "user_speech_end"]
-    assert len(answers) == {"normal": 4, "tool-call": 1}[name]
+    assert len(answers) == {"normal": 4, "tool-call": 1, "interrupted": 2}[name]
     # the greeting's wait is not compared: it holds the agent's own start
     assert done.replayed.waits_s == pytest.approx([record["time_to_first_audio_s"] for record in answers], abs=WAIT_S)
