@@ -25,4 +25,4 @@ def test_the_agent_needs_what_it_declares_and_nothing_of_the_development_groups(
 
 
 def test_what_the_project_imports_for_development_is_declared() -> None:
-    deptry(".", "--non-dev-dependency-groups", "dev,report", "--ignore", "DEP002")
+    deptry(".", "--non-dev-dependency-groups", "dev,report,speech", "--ignore", "DEP002")
