@@ -26,7 +26,7 @@ HANG_UP_S = 15.0
 LOG_LINES = 15
 LINE = 500
 """Characters of a log's line that are shown."""
-TELLING = re.compile(r" (WARNING|ERROR) (?!.*no warmed process available)")
+TELLING = re.compile(r" (WARNING|ERROR) (?!.*(no warmed process available|event loop blocked))")
 EXTRAS = re.compile(r" \{.*\}\s*$")
 NEXT = """\
 Next: talk to the same agent, with your GOOGLE_API_KEY in .env.local:
@@ -57,6 +57,10 @@ def main() -> int:
     # whoever ends the demo ends its agent, too
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
+        if arguments.replay is not None:
+            from demo.replay import show  # with the plugin's library, which takes seconds to import
+
+            return show(arguments.replay, arguments.speed)
         console = Console()
         if not console.width:  # COLUMNS=0
             console.width = 80
@@ -75,6 +79,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--tables", action="store_true", help="show every response as a table")
     parser.add_argument("--jsonl", type=Path, metavar="FILE", help="add the call's records to this file")
+    parser.add_argument("--replay", metavar="NAME|FILE.jsonl", help="play a recording (uv run -m demo.record)")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="N", help="of a replay: 1 (default) to 20")
     return parser.parse_args()
 
 

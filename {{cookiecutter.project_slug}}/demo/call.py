@@ -88,6 +88,7 @@ async def call(
     prepare: Callable[[GeminiLiveServer], None] | None = None,
     project: Path = PROJECT,
     noise_rms: float = 0.0,
+    server: GeminiLiveServer | None = None,
 ) -> AsyncIterator[Call]:
     """Starts the agent, waits for its console to connect, and leaves nothing behind.
 
@@ -100,6 +101,7 @@ async def call(
         prepare: called with the running server, before the agent starts.
         project: the folder that the agent runs in.
         noise_rms: steady noise around the user, root mean square, of 32768.
+        server: what plays, if not the scenario; it does not run yet.
 
     Raises:
         AgentFailedError: the agent ended before it connected.
@@ -107,7 +109,7 @@ async def call(
     async with contextlib.AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="call-", ignore_cleanup_errors=True))
         path = jsonl or Path(folder, "metrics.jsonl")
-        server = await stack.enter_async_context(GeminiLiveServer(scenario))
+        server = await stack.enter_async_context(server or GeminiLiveServer(scenario))
         host = await stack.enter_async_context(ConsoleHost(noise_rms))
         if prepare is not None:
             prepare(server)

@@ -4,38 +4,32 @@
 """
 
 import http
-import ssl
-import tempfile
 from itertools import count
-from pathlib import Path
-from types import TracebackType
+from typing import Self
 
-import trustme
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from demo.gemini_session import Client, GeminiConnection
 from demo.ledger import Ledger
+from demo.local_service import LocalService
 from demo.scenario import Scenario
 from demo.seen import Seen, Setup, What
 
-HOST = "localhost"
-ADDRESS = "127.0.0.1"
 DEFAULT_KEY = "demo-key"
 
 
-class GeminiLiveServer:
+class GeminiLiveServer(LocalService):
     """Serves any number of clients at once; a client is whoever uses the same API key.
 
     Attributes:
         seen: setups, ledger and stopwatch.
-        env: the environment variables that lead the Google plugin here; they are there once the server runs.
     """
 
     def __init__(self, scenario: Scenario | None = None) -> None:
         """`scenario` is what clients hear that `add` was not called for."""
+        super().__init__()
         self.seen = Seen()
-        self.env: dict[str, str] = {}
         self._scenario = scenario or Scenario()
         self._clients: dict[str, Client] = {}
         self._numbers = count()
@@ -51,40 +45,10 @@ class GeminiLiveServer:
         """Every usage message that was sent."""
         return self.seen.ledger
 
-    async def __aenter__(self) -> "GeminiLiveServer":
-        self._folder = tempfile.TemporaryDirectory(prefix="gemini-live-")
-        authority = trustme.CA()
-        authority_pem = Path(self._folder.name, "ca.pem")
-        authority.cert_pem.write_to_path(str(authority_pem))
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(HOST, ADDRESS).configure_cert(tls)
-        self._server: Server = await serve(
-            self._serve,
-            ADDRESS,
-            0,
-            ssl=tls,
-            process_request=self._shake_hands,
-            compression=None,
-            ping_interval=None,
-            close_timeout=1,
-            max_size=None,
-        )
-        port = self._server.sockets[0].getsockname()[1]
-        self.env = {
-            "SSL_CERT_FILE": str(authority_pem),
-            "GOOGLE_GEMINI_BASE_URL": f"https://{ADDRESS}:{port}",
-            "GOOGLE_API_KEY": DEFAULT_KEY,
-            # a proxy of the person's has no business between two local ends
-            "no_proxy": f"{HOST},{ADDRESS}",
-        }
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self.env["GOOGLE_API_KEY"] = DEFAULT_KEY
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        await self._server.wait_closed()
-        self._folder.cleanup()
 
     def add(self, scenario: Scenario) -> str:
         """A new API key; whoever connects with it hears this scenario."""
@@ -116,7 +80,7 @@ class GeminiLiveServer:
         """
         await self.seen.until(lambda: self.client(key).at_end, timeout_s)
 
-    def _shake_hands(self, websocket: ServerConnection, request: Request) -> Response | None:
+    async def _shake_hands(self, websocket: ServerConnection, request: Request) -> Response | None:
         client = self.client(request.headers.get("x-goog-api-key", DEFAULT_KEY))
         connect = client.scenario.connect(client.attempts)
         client.attempts += 1

@@ -35,8 +35,9 @@ SMOOTHED = 0.3
 PAUSE_S = 0.25
 """A shorter silence is inside a sound."""
 EARLIER_S = 0.6
+"""The voice detection's mark comes at most this long after the sound's own begin or end."""
 LATER_S = 0.1
-"""The end of a sound is looked for this long before and after the voice detection's mark."""
+"""And at most this long before it."""
 
 
 @dataclass(slots=True)

@@ -352,7 +352,9 @@ class Recorder:
         metrics, heard_at, speech_end = response.metrics, response.first_sound_at, SpeechEnd()
         if heard_at is not None:
             answered = self._turns.answered_by(heard_at)
-            speech_end = SpeechEnd() if response.asked_by_program else answered
+            # the user spoke before the greeting had begun: what is generated now answers the user
+            spoke = (response.requested_at or 0.0) < (answered.at or 0.0) <= response.created_at
+            speech_end = answered if spoke or not response.asked_by_program else SpeechEnd()
         marks = Marks(
             created_at=response.created_at,
             requested_at=response.requested_at,

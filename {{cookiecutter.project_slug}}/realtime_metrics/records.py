@@ -190,7 +190,7 @@ class SessionRecord(CountedRecord):
     time_to_first_audio_reason: str | None
     """Why the percentiles are unknown."""
     first_audio_after_s: float | None
-    """From the job's start to the first sound of the agent; unknown where there was none."""
+    """From `watch()`, called as the job begins, to the first sound of the agent; unknown where there was none."""
     duration_s: float
     """From the session's start to its end."""
     end_reason: str

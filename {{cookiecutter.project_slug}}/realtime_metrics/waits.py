@@ -85,7 +85,7 @@ class Wait:
     tools_s: float | None = None
     """How long these ran inside the wait; unknown without a wait."""
     duration_s: float | None = None
-    """How long the model spoke: from the first frame to the output until the generation was complete."""
+    """How long the model generated what was heard: from the first frame to the output until it was complete."""
     duration_reason: str | None = None
     """Why that is unknown."""
 
@@ -182,7 +182,7 @@ def _time_of(runs: Iterable[ToolRun], since: float, until: float) -> float:
 
 
 def _duration(marks: Marks) -> tuple[float | None, str | None]:
-    """How long the model spoke, or why that is unknown."""
+    """How long the model generated, or why that is unknown."""
     if marks.captured_at is None:
         return None, marks.silent_because
     if marks.completed_at is None:

@@ -97,7 +97,7 @@ def _end_job_on_failure(ctx: JobContext, session: AgentSession[Any], recorder: R
 
     def on_close(event: CloseEvent) -> None:
         if event.reason is CloseReason.ERROR:
-            _end_job(ctx, recorder, "the session failed")
+            _end_job(ctx, recorder, "error")
 
     def on_speech_created(event: SpeechCreatedEvent) -> None:
         event.speech_handle.add_done_callback(on_speech_done)

@@ -20,6 +20,13 @@ from tests.fakes.stage import Stage
 NOW = time.time()
 
 
+@pytest.fixture(autouse=True)
+def moments_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A staged call is told all at once: its moments can lie in the future, which those of a real one cannot."""
+    for place in ("realtime_metrics.recorder", "tests.fakes.stage"):
+        monkeypatch.setattr(f"{place}.monotonic", lambda at: time.monotonic() - (time.time() - at))
+
+
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Responses wait for their other half only a moment."""
@@ -193,17 +200,31 @@ async def test_audio_that_begins_while_the_user_speaks_has_no_wait() -> None:
 async def test_a_reply_that_the_program_asked_for_is_waited_for_by_the_user_only_if_it_answers_the_user(
     modality: Literal["text", "audio"], waited_from: str, wait_s: float
 ) -> None:
-    stage = Stage()
-    requested = stage.request(NOW, modality)
-    stage.user("speaking", NOW + 0.2)
-    stage.user("listening", NOW + 0.9)
+    stage, now = Stage(), time.time()
+    requested = stage.request(now, modality)
+    stage.user("speaking", now + 0.2)
+    stage.user("listening", now + 0.9)
     handle = stage.generate("GR_1", requested)
-    stage.speak(handle, NOW + 1.0)
+    stage.speak(handle, now + 1.0)
     stage.usage("GR_1")
     stage.message("GR_1")
     await stage.end()
     assert stage.responses[0].wait.time_to_first_audio_from == waited_from
     assert stage.responses[0].wait.time_to_first_audio_s == pytest.approx(wait_s, abs=0.001)
+
+
+async def test_who_speaks_before_the_greeting_begins_waits_from_the_end_of_that_speech() -> None:
+    stage = Stage()
+    requested = stage.request(time.time() - 3.0)
+    stage.user("speaking", time.time() - 2.0)
+    stage.user("listening", time.time() - 0.5)
+    handle = stage.generate("GR_1", requested)
+    stage.speak(handle, time.time() + 0.5)
+    stage.usage("GR_1")
+    stage.message("GR_1")
+    await stage.end()
+    assert stage.responses[0].wait.time_to_first_audio_from == "user_speech_end"
+    assert stage.responses[0].wait.time_to_first_audio_s == pytest.approx(1.0, abs=0.05)
 
 
 async def test_the_sessions_own_marks_come_before_the_models_time_to_first_token() -> None:

@@ -52,6 +52,7 @@ RUN_ELSEWHERE = {
 NOT_RUN = {
     "uv sync": "asks the network for packages; CI begins with it",
     "uv lock --upgrade": "asks the network for packages",
+    "uv run -m testcall --records metrics.jsonl": "asks a LiveKit server; tests/proof/room runs it where there is one",
     "lk agent console": "the LiveKit CLI is no Python package; tests/proof/demo runs what it starts",
     "lk agent dev": "the LiveKit CLI is no Python package; tests/proof/program/test_worker.py runs what it starts",
 }

@@ -104,7 +104,7 @@ def test_the_limits_that_are_named_are_those_of_the_code() -> None:
 
 def test_every_row_of_the_terminals_tables_is_explained() -> None:
     everything: dict[str, Any] = dict.fromkeys(TOKEN_FIELDS, 1)
-    response = response_rows(response_record(**everything))
+    response = response_rows(response_record(**everything, interrupted=True))
     trouble = {"jsonl": {"written": 1, "failed": 1, "dropped": 1}}
     session = session_rows(
         session_record(**everything, unbooked_total_tokens=1, errors={"unreachable": 1}, sinks=trouble)
@@ -151,15 +151,18 @@ def test_every_kind_of_failure_is_told() -> None:
 
 def test_every_reason_for_an_end_is_told() -> None:
     told = {quoted(row[0])[0] for row in _first_table("Why a call ended") if quoted(row[0])}
-    assert told == {*watch._ENDS.values(), *(reason.value for reason in CloseReason)}
+    assert told == {"cost_limit", *watch._ENDS.values(), *(reason.value for reason in CloseReason)}
 
 
-def test_every_option_of_the_report_is_told() -> None:
+@pytest.mark.parametrize(
+    ("program", "title"), [("report", "Looking back"), ("demo", "The demo"), ("testcall", "A test call")]
+)
+def test_every_option_of_a_program_is_told(program: str, title: str) -> None:
     shown = subprocess.run(
-        [sys.executable, "-m", "report", "--help"], cwd=PROJECT, capture_output=True, encoding="utf-8", check=True
+        [sys.executable, "-m", program, "--help"], cwd=PROJECT, capture_output=True, encoding="utf-8", check=True
     )
-    options = set(re.findall(r"(?m)^  (--\w+)", shown.stdout))
-    assert {name.split()[0] for name in _named("Looking back") if name.startswith("--")} == options
+    options = set(re.findall(r"(?m)^  (--[\w-]+)", shown.stdout))
+    assert {name.split()[0] for name in _named(title) if name.startswith("--")} == options
 
 
 def test_the_example_of_own_prices_works_as_it_stands(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ CONSOLE_LEAVES_OUT: dict[str, Mapping[str, str]] = {
         "time_to_first_audio_by": "how the wait was measured, not how long it was",
         "network_round_trip_s": "on a terminal there is no room, so it is unknown",
         "usage_messages": "how the counts came, not what they are",
+        "provider": "each connection says it",
     },
     "unanswered": {
         "timestamp": PRINTED_THEN,

@@ -11,6 +11,7 @@ from demo.agent_process import PROJECT
 from demo.call import Record, call
 from demo.console_host import Heard, SessionEvent, Spoken
 from demo.conversation import AgentLeftError, converse
+from demo.gemini_server import GeminiLiveServer
 from demo.ledger import Ledger
 from demo.scenario import Scenario
 
@@ -85,11 +86,12 @@ async def finished_call(
     entrypoint: str | None = None,
     project: Path = PROJECT,
     noise_rms: float = 0.0,
+    server: GeminiLiveServer | None = None,
 ) -> FinishedCall:
     """Plays a scenario to its end, then the user hangs up (Ctrl-C), unless the agent is expected to."""
     left = False
     async with call(
-        scenario, sinks=sinks, env=env, entrypoint=entrypoint, project=project, noise_rms=noise_rms
+        scenario, sinks=sinks, env=env, entrypoint=entrypoint, project=project, noise_rms=noise_rms, server=server
     ) as playing:
         try:
             async for _ in converse(playing):

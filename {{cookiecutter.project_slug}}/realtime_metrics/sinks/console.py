@@ -223,7 +223,9 @@ def _wait(record: ResponseRecord) -> str:
     if wait.time_to_first_audio_s is None:
         return f"n/a ({wait.time_to_first_audio_reason})"
     over = ", over budget" if record.over_latency_budget else ""
-    tools = f", of which {wait.tools_s:.1f} s {', '.join(wait.tools)}" if wait.tools else ""
+    tools = ", ".join(wait.tools)
+    if tools:
+        tools = f", of which {wait.tools_s:.1f} s {tools}" if wait.tools_s and wait.tools_s >= 0.05 else f", {tools}"
     return f"{wait.time_to_first_audio_s:.3f} s{over} ({_SINCE[wait.time_to_first_audio_from]}{tools})"
 
 
