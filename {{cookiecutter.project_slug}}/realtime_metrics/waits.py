@@ -15,8 +15,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-_SET_S = 600.0
-"""What lies further off by `time.time()` is the clock's doing: it was set in between."""
+_RECENT_S = 10.0
+"""A mark that is older, or lies in the future, is the clock's doing: it was set in between."""
+_LONG_S = 600.0
+"""The same for a figure of the framework."""
 
 FirstAudioFrom = Literal["user_speech_end", "reply_requested", "model"]
 FirstAudioBy = Literal["audio", "voice_detection"]
@@ -127,12 +129,12 @@ def wait_of(marks: Marks, tools: Iterable[ToolRun], ttft_s: float | None, model_
 def monotonic(timestamp: float) -> float:
     """A moment of the recent past, given as `time.time()`, as `time.monotonic()`; now, if the clock was set since."""
     ago_s = time.time() - timestamp
-    return time.monotonic() - (ago_s if abs(ago_s) <= _SET_S else 0)
+    return time.monotonic() - (ago_s if 0 <= ago_s <= _RECENT_S else 0)
 
 
 def by_the_clock(seconds: float | None) -> float | None:
     """A figure of the framework, which counts with `time.time()`; unknown where the clock was set in between."""
-    return seconds if seconds is not None and 0 <= seconds <= _SET_S else None
+    return seconds if seconds is not None and 0 <= seconds <= _LONG_S else None
 
 
 class WaitStatistics:
