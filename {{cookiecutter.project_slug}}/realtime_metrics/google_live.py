@@ -98,7 +98,7 @@ class GoogleLive(Provider):
 class GoogleLiveSession(ProviderSession):
     """Listens in on one realtime session of the Google plugin."""
 
-    tells_ends = True
+    marks_ends = True
 
     def __init__(self, session: RealtimeSession[Any], listener: Listener) -> None:
         self._session: Any = session

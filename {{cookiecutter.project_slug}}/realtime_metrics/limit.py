@@ -46,13 +46,13 @@ class CostLimit:
         usd = float(bill.usd)
         if bill.unpriced_reason:
             self._cannot_be_kept(bill.unpriced_reason)
-        told = f"this call has cost ${usd:.4f}, METRICS_COST_LIMIT_USD is {self._limit_usd:g}"
+        spent = f"this call has cost ${usd:.4f}, METRICS_COST_LIMIT_USD is {self._limit_usd:g}"
         if usd > self._limit_usd and self._leaving is None:
-            logger.warning("%s: the agent says goodbye, and the call ends", told)
+            logger.warning("%s: the agent says goodbye, and the call ends", spent)
             self._recorder.end_reason = self._recorder.end_reason or "cost_limit"
             self._leaving = asyncio.create_task(self._leave())
         elif usd >= WARN_AT * self._limit_usd and not self._warned and self._leaving is None:
-            logger.warning("%s: above it the call ends", told)
+            logger.warning("%s: above it the call ends", spent)
             self._warned = True
 
     def _cannot_be_kept(self, reason: str) -> None:

@@ -38,11 +38,11 @@ class ProviderSession:
     """One realtime session, as LiveKit's interface alone tells it.
 
     Attributes:
-        tells_ends: whether it calls the listener when a generation ends; else the metrics mark its end.
+        marks_ends: whether it calls the listener when a generation ends; else the metrics mark its end.
         go_aways: how often the provider announced the end of a connection; `None` where it does not tell.
     """
 
-    tells_ends = False
+    marks_ends = False
     go_aways: int | None = None
 
     def __init__(self, session: RealtimeSession[Any], listener: Listener) -> None: ...

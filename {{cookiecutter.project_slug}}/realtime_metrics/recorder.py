@@ -178,7 +178,7 @@ class Recorder:
             self._responses.used_early(message.tokens)
         else:
             self._responses.used(metrics, message)
-        if self._provider_session is None or not self._provider_session.tells_ends:
+        if self._provider_session is None or not self._provider_session.marks_ends:
             self._responses.generation_ended(time.monotonic(), None, whole=True)
 
     def _follow_agent(self) -> None:

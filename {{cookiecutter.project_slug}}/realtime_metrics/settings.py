@@ -118,8 +118,8 @@ class Settings(BaseModel):
         Args:
             tools: the names of the agent's tools.
         """
-        told = [self.model, self.voice, self.temperature, self.instructions, self.greeting, sorted(tools)]
-        return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        heard = [self.model, self.voice, self.temperature, self.instructions, self.greeting, sorted(tools)]
+        return hashlib.sha256(json.dumps(heard).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def read_settings(

@@ -45,7 +45,7 @@ class Waiting:
     since: float
     spoke_until: float
     connection_lost: bool = False
-    told: bool = False
+    reported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Turns:
         self._answered_until = 0.0
         self._waiting: Waiting | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._ended_before: tuple[Unanswered, str | None] | None = None
+        self._silent_response: tuple[Unanswered, str | None] | None = None
 
     # -- the user
 
@@ -95,7 +95,7 @@ class Turns:
             self._utterances[-1].by_ear = False
         else:
             self._utterances.append(Utterance(began_at, over_agent=self._agent_spoke(began_at)))
-        self._ended_before = None
+        self._silent_response = None
         if self._waiting is not None and began_at - self._waiting.spoke_until < SAME_THOUGHT_S:
             self._stop_timer()
 
@@ -174,7 +174,7 @@ class Turns:
         if self._waiting is not None:
             self._keep_longest(at - self._waiting.since)
         self._heard_at = at
-        self._ended_before = None
+        self._silent_response = None
         self._waiting = None
         self._stop_timer()
 
@@ -199,9 +199,9 @@ class Turns:
         elif connection_lost:
             reason = "connection_lost"
         if self._waiting is not None:
-            self._tell(reason, request_id)
+            self._report(reason, request_id)
         elif self._utterances and not self._utterances[-1].is_turn:
-            self._ended_before = reason, request_id  # the voice detection is not sure yet that the user has stopped
+            self._silent_response = reason, request_id  # the voice detection is not sure yet that the user has stopped
 
     def connection_lost(self) -> None:
         """What the user waits for may not come any more."""
@@ -245,7 +245,7 @@ class Turns:
         """The call has ended: who still waits was not answered."""
         self._stop_timer()
         if self._waiting is not None:
-            self._tell("connection_lost" if self._waiting.connection_lost else "call_ended", None)
+            self._report("connection_lost" if self._waiting.connection_lost else "call_ended", None)
             self._keep_longest(time.monotonic() - self._waiting.since)
             self._waiting = None
 
@@ -254,16 +254,16 @@ class Turns:
         if waiting is None:
             self.user_turns += 1
             waiting = self._waiting = Waiting(ended_at, ended_at)
-        elif began_at - waiting.spoke_until < SAME_THOUGHT_S and not waiting.told:
+        elif began_at - waiting.spoke_until < SAME_THOUGHT_S and not waiting.reported:
             waiting.since = ended_at
         waiting.spoke_until = ended_at
         self._start_timer()
-        if self._ended_before is not None:
-            self._tell(*self._ended_before)
+        if self._silent_response is not None:
+            self._report(*self._silent_response)
 
     def _start_timer(self) -> None:
         self._stop_timer()
-        if self._waiting is not None and not self._waiting.told:
+        if self._waiting is not None and not self._waiting.reported:
             left_s = self._waiting.since + self._limit_s - time.monotonic()
             self._timer = asyncio.get_running_loop().call_later(max(0.0, left_s), self._limit_passed)
 
@@ -274,15 +274,15 @@ class Turns:
 
     def _limit_passed(self) -> None:
         if any(run.ended_at is None for run in self.tools):
-            self._tell("tool_running", None)
+            self._report("tool_running", None)
         elif self._waiting is not None:
-            self._tell("connection_lost" if self._waiting.connection_lost else "no_response", None)
+            self._report("connection_lost" if self._waiting.connection_lost else "no_response", None)
 
-    def _tell(self, reason: Unanswered, request_id: str | None) -> None:
+    def _report(self, reason: Unanswered, request_id: str | None) -> None:
         waiting = self._waiting
-        if waiting is None or waiting.told:
+        if waiting is None or waiting.reported:
             return
-        waiting.told = True
+        waiting.reported = True
         self._stop_timer()
         self.unanswered += 1
         waited_s = max(0.0, time.monotonic() - waiting.since)

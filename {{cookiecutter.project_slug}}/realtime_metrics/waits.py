@@ -26,7 +26,7 @@ FirstAudioBy = Literal["audio", "voice_detection"]
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnd:
-    """The end of what the user said, and what told it; or the `reason` why there is none."""
+    """The end of what the user said, and what marked it; or the `reason` why there is none."""
 
     at: float | None = None
     by: FirstAudioBy | None = None
@@ -71,7 +71,7 @@ class Wait:
     """`user_speech_end`: the user's last sound. `reply_requested`: the program asked for the reply, or the user typed.
     `model`: the plugin's `ttft`, from the response's creation."""
     time_to_first_audio_by: FirstAudioBy | None = None
-    """What told the end of the user's speech. `audio`: its level. `voice_detection`: the VAD's mark."""
+    """What marked the end of the user's speech. `audio`: its level. `voice_detection`: the VAD's mark."""
     time_to_first_audio_reason: str | None = None
     """Why it is unknown."""
     framework_latency_s: float | None = None

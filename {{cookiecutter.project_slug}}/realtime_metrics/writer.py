@@ -56,9 +56,9 @@ class Writer:
         give_up_at = time.monotonic() + SETTLE_S
         for lane in self._lanes:
             lane.wait_until_idle(give_up_at)
-        told = replace(last, sinks={lane.name: lane.counts for lane in self._lanes})
+        whole = replace(last, sinks={lane.name: lane.counts for lane in self._lanes})
         for lane in self._lanes:
-            lane.put(told)
+            lane.put(whole)
             lane.put(None)
 
     def _wait(self, timeout_s: float) -> None:

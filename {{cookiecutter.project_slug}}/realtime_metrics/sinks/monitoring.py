@@ -217,9 +217,9 @@ def measurements(record: AnyRecord) -> Iterator[tuple[Figure, float, tuple[str, 
     """What a record tells: a figure, its value, and the values of its own labels. Counters are told of no 0, and nobody
     of what cannot be: one infinity would stay in a sum for good."""
     for figure in FIGURES[type(record)]:
-        told = figure.of(record)
+        of_it = figure.of(record)
         values: Iterable[Labelled]
-        values = [(told, ())] if told is None or isinstance(told, int | float) else told
+        values = [(of_it, ())] if of_it is None or isinstance(of_it, int | float) else of_it
         for value, labels in values:
             if value is not None and 0 <= value <= MOST and (value or figure.buckets):
                 yield figure, value, labels
