@@ -24,6 +24,7 @@ NEED_KEYS = ["uv run agent.py console", "uv run agent.py dev", "uv run agent.py 
 
 RUN = {
     "uv run -m demo --list": ["-m", "demo", "--list"],
+    "uv run -m demo --replay example": ["-m", "demo", "--replay", "example"],
     # these are to look at the code, not to change it
     "uv run ruff check": ["-m", "ruff", "check"],
     "uv run ruff check --fix": ["-m", "ruff", "check"],
@@ -44,6 +45,10 @@ RUN_ELSEWHERE = {
     "uv run -m demo --scenario invalid-key": ("tests/proof/demo/test_demo.py", '"invalid-key"'),
     "uv run -m demo --scenario ignored": ("tests/proof/wire/test_faults.py", '"ignored"'),
     "uv run -m demo --scenario close-1011": ("tests/proof/wire/test_faults.py", '"close-1011"'),
+    "uv run -m demo.record monday -- uv run agent.py console": (
+        "tests/proof/recordings/test_commands.py",
+        "demo.record",
+    ),
     "uv run pytest": (".github/workflows/ci.yml", "uv run pytest"),
     "uv run mypy": (".github/workflows/ci.yml", "uv run mypy"),
 }
