@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -15,8 +16,11 @@ from rich.text import Text
 
 from demo.call import Call
 from demo.console_host import Heard, Spoken
-from realtime_metrics.log import clean
+from realtime_metrics.log import clean, visible
 
+COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+SAID = 2_000
+"""Characters of an answer that are shown."""
 MOST = 150
 """Characters of what the model is told, or a tool gives."""
 BETWEEN = """. Between it and the record's
@@ -53,8 +57,10 @@ class Screen:
         self._console.print(markup, highlight=False, emoji=False)
 
     def as_printed(self, lines: list[str]) -> None:
-        """Prints lines as the agent printed them."""
-        self._console.print(Text.from_ansi("\n".join(lines)), soft_wrap=True)
+        """Prints lines as the agent printed them: with their colours, and nothing else that steers a terminal."""
+        parts = (COLOUR.split(line) for line in lines)
+        shown = ("".join(part if COLOUR.fullmatch(part) else visible(part) for part in line) for line in parts)
+        self._console.print(Text.from_ansi("\n".join(shown)), soft_wrap=True)
 
 
 class Narrator:
@@ -94,7 +100,7 @@ class Narrator:
             self._answers += 1
             text = " ".join(content.text for content in item.content).strip()
             aside = " [dim](interrupted)[/]" if item.interrupted else ""
-            self._screen.line(f"[bold green]Agent[/]  {escape(text)}{aside}{self._stopwatch()}")
+            self._screen.line(f"[bold green]Agent[/]  {escape(clean(text, SAID))}{aside}{self._stopwatch()}")
         self._report(settled=settled)
 
     def _user(self, spoken: Spoken) -> None:
