@@ -2,6 +2,7 @@
 
 import wave
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,10 @@ def utterances(wav: Path | None) -> list[Utterance]:
     if wav is not None:
         return _of_wav(wav)
     try:
-        from demo.speech import utterances as of_demo
+        demo = import_module("demo.speech")  # not by a statement: mypy would miss it where demo/ was deleted
     except ImportError:
         raise SpeechError("demo/ was deleted, and with it what the caller says: give --wav FILE") from None
-    return [Utterance(each.text, each.resampled(SAMPLE_RATE)) for each in of_demo().values()]
+    return [Utterance(each.text, each.resampled(SAMPLE_RATE)) for each in demo.utterances().values()]
 
 
 def _of_wav(path: Path) -> list[Utterance]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from demo.replay import replay
+
 PROJECT = Path(__file__).parent.parent
 RECORDINGS = sorted(path.stem for path in PROJECT.glob("demo/recordings/*.jsonl"))
-
-pytestmark = pytest.mark.skipif(not (PROJECT / "demo").exists(), reason="demo/ was deleted")
 
 
 def test_a_call_is_played_to_its_end_with_a_report_for_each_response() -> None:
@@ -30,8 +30,6 @@ def test_a_call_is_played_to_its_end_with_a_report_for_each_response() -> None:
 
 @pytest.mark.parametrize("name", RECORDINGS)
 async def test_a_recorded_call_costs_what_it_did(name: str) -> None:
-    from demo.replay import replay
-
     replayed = await replay(name, speed=20)
     assert replayed.bill == replayed.billed
     assert replayed.session["cost_usd"] < 0.01

@@ -44,7 +44,7 @@ def test_the_environment_overrides_the_greeting(project: Path) -> None:
 )
 def test_a_row_a_sink_a_tool_a_field(project: Path, exercise: str) -> None:
     take(project, exercise)
-    assert_the_owners_checks_pass(project)
+    assert_the_owners_checks_pass(project, one_of_many=True)
 
 
 def _greeting(project: Path, **variables: str) -> str:

@@ -310,7 +310,7 @@ def test_only_this_machine_can_read_the_figures_unless_a_setting_opens_them(
 ) -> None:
     monkeypatch.setattr(prometheus_files, "shared_directory", lambda: None)  # it would hold for all tests
     settings = checked_settings(env | {"METRICS_PROMETHEUS_PORT": "0"}, [])
-    assert server_options(settings).get("host") == host
+    assert server_options(settings, ["agent.py", "start"]).get("host") == host
 
 
 def test_a_port_that_is_taken_is_told_before_a_call_comes() -> None:

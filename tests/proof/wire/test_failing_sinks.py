@@ -59,8 +59,8 @@ async def test_a_full_disk() -> None:
         await asyncio.sleep(0.5)
         await playing.hang_up()
         reports, log = playing.agent.reports, playing.agent.log
-    titles = [line.strip() for line in reports if line.startswith(("Response", "Session"))]
-    assert titles == ["Response 1", "Response 2", "Response 3", "Session"]
+    titles = [line.rstrip("─ ") for line in reports if line.endswith("──")]
+    assert [title.partition(" · ")[0] for title in titles] == ["Response 1", "Response 2", "Response 3", "Session"]
     assert sum("Sink jsonl" in line and "4 records failed" in line for line in reports) == 1
     (complaint,) = [line for line in log if "metrics sink jsonl fails" in line]
     assert "No space left" in complaint
