@@ -105,10 +105,10 @@ def prove(project: Path, only: str, count: str = "once") -> None:
             run(*python, "ruff", "check", cwd=copy)
             run(*python, "ruff", "format", "--check", cwd=copy)
             run(*python, "mypy", cwd=copy)
-    # Most of a call is waiting, so two share the cores; what holds figures against clocks runs alone.
+    # Most of a call is waiting, so three share two cores; what holds figures against clocks runs alone.
     tests = (*python, "pytest", PROOF / only, "-ra")
     with timed("The proof"):
-        run(*tests, "-m", "not timing", "--numprocesses=2", "--dist=loadfile", cwd=copy, PROOF=count)
+        run(*tests, "-m", "not timing", "--numprocesses=3", "--dist=loadfile", cwd=copy, PROOF=count)
     if not only:
         with timed("The proof, against clocks"):
             run(*tests, "-m", "timing", cwd=copy, PROOF=count)

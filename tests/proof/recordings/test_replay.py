@@ -10,6 +10,7 @@ import pytest
 
 from demo.call import Record
 from demo.replay import Replayed, replay
+from tests.proof.counts import LONG
 from tests.proof.recordings.recorded import recorded_call
 from tests.proof.scenarios import load
 from tests.proof.wire.finished import FinishedCall
@@ -28,6 +29,7 @@ FAST = ("interrupted", "tool-call-slow", "go-away", "close-1011")
 WAIT_S = 0.03
 NOISE_RMS = 325
 """20 dB below the voice."""
+IN_TIME = [("tool-call", 0), ("interrupted", NOISE_RMS), *([("normal", 0)] if LONG else [])]
 AT_ONCE = 3
 """Calls that share the cores; most of a call is waiting."""
 BILL = [
@@ -138,7 +140,7 @@ def test_no_words_no_key_no_handle_and_no_audio_are_in_the_recording(calls: Mapp
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize(("name", "noise_rms"), [("normal", 0), ("tool-call", 0), ("interrupted", NOISE_RMS)])
+@pytest.mark.parametrize(("name", "noise_rms"), IN_TIME)
 async def test_waits_are_those_of_the_call_also_of_one_in_noise(tmp_path: Path, name: str, noise_rms: float) -> None:
     done = await twice(name, tmp_path, noise_rms)
     is_the_same(done.call, done.replayed)

@@ -27,7 +27,7 @@ def conversation() -> FinishedCall:
 def test_every_response_has_exactly_one_report(conversation: FinishedCall) -> None:
     assert [record["turn"] for record in conversation.responses] == [1, 2, 3, 4, 5]
     assert len({record["request_id"] for record in conversation.responses}) == 5
-    titles = [line.strip() for line in conversation.reports if line.startswith("Response ")]
+    titles = [line.partition(" · ")[0] for line in conversation.reports if line.startswith("Response ")]
     assert titles == [f"Response {turn}" for turn in (1, 2, 3, 4, 5)]
 
 
