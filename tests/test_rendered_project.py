@@ -35,10 +35,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
 CHECK_SETTINGS = """
 import sys
 from pathlib import Path
-from realtime_metrics import settings
+from realtime_metrics import settings, startup
 for file in sys.argv[1:]:
     settings.Settings.model_config["toml_file"] = Path(file)
-    settings.checked_settings({}, ["agent.py"])
+    startup.checked_settings({}, ["agent.py"])
 print("all good")
 """
 
