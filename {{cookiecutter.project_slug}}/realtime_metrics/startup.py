@@ -60,6 +60,7 @@ def server_options(settings: Settings, argv: Sequence[str] | None = None) -> dic
     argv = sys.argv if argv is None else argv
     # the framework's debug lines would flood the reports; `--log-level debug` brings them
     options: dict[str, Any] = {"log_level": "INFO", "port": settings.port, "drain_timeout": settings.drain_timeout_s}
+    options["preload_modules"] = ["realtime_metrics.hangup"]
     shows_figures, is_deployed = "prometheus" in settings.metrics_sinks, argv[1:2] == ["start"] and "--dev" not in argv
     # where only this machine has business, no other gets in, unless a setting opens it
     options["host"] = settings.host or ("127.0.0.1" if shows_figures or not is_deployed else None)

@@ -237,6 +237,7 @@ def test_the_health_check_listens_where_the_settings_say() -> None:
         assert server_options(settings, ["agent.py", command]) == {
             "host": "10.0.0.7",
             "port": 9090,
+            "preload_modules": ["realtime_metrics.hangup"],
             "log_level": "INFO",
         }
 

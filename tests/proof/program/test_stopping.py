@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,9 +70,12 @@ async def test_a_call_may_end_by_itself_before_the_drain_does(tmp_path: Path) ->
         assert server.records()[-1]["kind"] == "session"
 
 
-async def test_a_server_that_is_told_that_its_terminal_is_closed_stops_as_it_does_when_told_to(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hang_up", [os.kill, os.killpg], ids=["the server", "all of its processes"])
+async def test_a_server_that_is_told_that_its_terminal_is_closed_stops_as_it_does_when_told_to(
+    hang_up: Callable[[int, int], None], tmp_path: Path
+) -> None:
     async with server_in_a_call(tmp_path, AGENT_DRAIN_TIMEOUT_S="1") as server:
-        server.worker.send_signal(signal.SIGHUP)
+        hang_up(server.worker.pid, signal.SIGHUP)
         await server.worker.wait(DOCKER_STOP_S)
         assert server.records()[-1]["kind"] == "session"
 
