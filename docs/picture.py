@@ -16,6 +16,8 @@ from uv import find_uv_bin
 PICTURE = Path(__file__).with_name("demo.svg")
 WIDTH = 80
 ERASE_LINE = "\x1b[2K"
+LEFT_OUT = re.compile(r"hanging up|The agent's log: ")
+"""A spinner, and a path of this machine."""
 # Rich's own format, but for fonts that would be fetched from elsewhere.
 SVG_FORMAT = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
@@ -30,7 +32,8 @@ def shown_by_the_demo(project: Path) -> list[str]:
         stdout=subprocess.PIPE,
         check=True,
     )
-    return [line.rpartition(ERASE_LINE)[2].rstrip() for line in done.stdout.decode().split("\n")]
+    lines = [line.rpartition(ERASE_LINE)[2].rstrip() for line in done.stdout.decode().split("\n")]
+    return [line for line in lines if not LEFT_OUT.search(line)]
 
 
 def main() -> None:
