@@ -28,7 +28,7 @@ def tool(name: str) -> str:
 
 @each_house
 def test_zizmor_finds_nothing_in_the_workflows_and_the_update_bots_configuration(house: Path) -> None:
-    done = run(tool("zizmor"), "--offline", "--no-progress", str(house / ".github"), cwd=TEMPLATE)
+    done = run(tool("zizmor"), "--offline", "--no-progress", "--color=never", str(house / ".github"), cwd=TEMPLATE)
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("No findings to report."), done.stdout
 
