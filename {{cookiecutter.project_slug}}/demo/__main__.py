@@ -174,9 +174,7 @@ class Demo:
         left = False
         try:
             self._screen.wait_for("connecting, and waiting for the greeting")
-            async with contextlib.aclosing(converse(ongoing)) as steps:
-                async for _ in steps:
-                    pass
+            await converse(ongoing)
             await asyncio.sleep(2 * SETTLE_S)
             if self._scenario.expect.ends == "agent":
                 self._screen.wait_for("waiting for the agent to give up")

@@ -1,11 +1,9 @@
 """The user's side of a call, as the scenario has it: what is said when, and when a turn is over."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 
 from demo.call import Call
-from demo.console_host import ConsoleHost, Spoken
+from demo.console_host import ConsoleHost
 from demo.scenario import Turn
 from demo.speech import utterance
 
@@ -15,19 +13,11 @@ RECORD_S = 4.0
 """How long a response's record may take: the agent promises 2 s after the generation has ended."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """What the conversation has come to: the greeting was given (`spoken` is None), or the user said something."""
-
-    turn: Turn | None
-    spoken: Spoken | None
-
-
 class AgentLeftError(Exception):
     """The agent ended the call."""
 
 
-async def converse(call: Call) -> AsyncGenerator[Step]:
+async def converse(call: Call) -> None:
     """Plays the user's side of the call's scenario to its end.
 
     Raises:
@@ -40,10 +30,9 @@ async def converse(call: Call) -> AsyncGenerator[Step]:
             await _played(call, 0)
         else:
             await call.server.wait_for("requested", timeout_s=GIVE_UP_S)
-        yield Step(None, None)
         for number, turn in enumerate(turns, 1):
             if turn.user is not None:
-                yield Step(turn, await _speak(call, turn))
+                await _speak(call, turn)
             elif turn.typed is not None:
                 await asyncio.sleep(turn.pause_s)
                 call.host.type(turn.typed)
@@ -54,12 +43,12 @@ async def converse(call: Call) -> AsyncGenerator[Step]:
         raise AgentLeftError from None
 
 
-async def _speak(call: Call, turn: Turn) -> Spoken:
+async def _speak(call: Call, turn: Turn) -> None:
     assert turn.user is not None
     if turn.speaks == "while_agent_speaks":
         await call.host.wait_for(lambda: _is_answering(call.host), GIVE_UP_S)
     await asyncio.sleep(turn.pause_s)
-    return await call.host.say(utterance(turn.user))
+    await call.host.say(utterance(turn.user))
 
 
 def _is_answering(host: ConsoleHost) -> bool:

@@ -29,8 +29,7 @@ SHORT = Scenario(
 async def ended() -> AsyncIterator[Call]:
     """A call that has been played and hung up."""
     async with call(SHORT, sinks="console,jsonl") as ongoing:
-        async for _ in converse(ongoing):
-            pass
+        await converse(ongoing)
         assert await ongoing.hang_up() == 0
         yield ongoing
 

@@ -170,8 +170,7 @@ async def test_what_the_framework_records_after_the_last_record_is_exported_too(
     scenario = Scenario(greeting=Reply(text="Hello!", audio_s=0.5), turns=(Turn(user=user, text="Yes.", audio_s=0.5),))
     with OtlpReceiver() as receiver:
         async with call(scenario, sinks="jsonl,otlp", env=receiver.env) as console:
-            async for _ in converse(console):
-                pass
+            await converse(console)
             await console.hang_up()
             answer = console.records("response")[1]
     assert answer["time_to_first_audio_from"] == "user_speech_end"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from demo.call import Call, call
+from demo.call import call
 from demo.conversation import converse
 from demo.scenario import load
 from realtime_metrics.sinks.monitoring import WAIT_BUCKETS_S
@@ -86,7 +86,7 @@ async def _calls(server: PrometheusServer, targets: list[str], folder: Path) -> 
         fleet(folder, ports[0] | sinks, ports[1] | sinks) as servers,
         call(load("interrupted"), sinks="jsonl,prometheus", env=ports[2]) as console,
     ):
-        spoken = asyncio.create_task(_speak(console))
+        spoken = asyncio.create_task(converse(console))
         await servers.calls(2)
         await servers.calls(2)
         while_calls_ran = datetime.fromisoformat(servers.records("response")[-1]["timestamp"]).timestamp()
@@ -97,11 +97,6 @@ async def _calls(server: PrometheusServer, targets: list[str], folder: Path) -> 
         responses = servers.records("response") + console.records("response")
         await console.hang_up()
         return Run(server, responses, servers.records("session"), scraped_at, while_calls_ran, pages)
-
-
-async def _speak(console: Call) -> None:
-    async for _ in converse(console):
-        pass
 
 
 def _page(target: str) -> str:

@@ -94,8 +94,7 @@ async def finished_call(
         scenario, sinks=sinks, env=env, entrypoint=entrypoint, project=project, noise_rms=noise_rms, server=server
     ) as playing:
         try:
-            async for _ in converse(playing):
-                pass
+            await converse(playing)
         except AgentLeftError:
             left = True
         left = left or scenario.expect.ends == "agent"
