@@ -4,8 +4,9 @@ import pytest
 from google.genai import types
 
 from realtime_metrics.google_live import from_raw
-from realtime_metrics.usage import MOST, TOKEN_FIELDS, MalformedUsageError, Tokens, UsageBook, added, from_metrics
+from realtime_metrics.usage import MOST, TOKEN_FIELDS, MalformedUsageError, UsageBook, added, from_metrics
 from tests.fakes.realtime import Usage, metrics
+from tests.fakes.samples import booked, snapshot
 
 
 def details(**counts: int) -> list[types.ModalityTokenCount]:
@@ -113,20 +114,6 @@ def test_public_metrics_give_what_they_carry_and_the_rest_is_unknown() -> None:
 
 
 # -- the messages of one response
-
-
-def snapshot(*counts: int) -> Tokens:
-    tokens: Tokens = dict.fromkeys(TOKEN_FIELDS, 0)
-    tokens["input_tokens"], tokens["output_tokens"] = counts
-    tokens["total_tokens"] = sum(counts)
-    return tokens
-
-
-def booked(*messages: Tokens) -> UsageBook:
-    book = UsageBook()
-    for message in messages:
-        book.book(message)
-    return book
 
 
 def test_without_a_message_nothing_is_known() -> None:

@@ -3,22 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_metrics.usage import TOKEN_FIELDS, Tokens, UsageBook
-
-
-def snapshot(*counts: int) -> Tokens:
-    tokens: Tokens = dict.fromkeys(TOKEN_FIELDS, 0)
-    tokens["input_tokens"], tokens["output_tokens"] = counts
-    tokens["total_tokens"] = sum(counts)
-    return tokens
-
-
-def booked(*messages: Tokens) -> UsageBook:
-    book = UsageBook()
-    for message in messages:
-        book.book(message)
-    return book
-
+from realtime_metrics.usage import Tokens
+from tests.fakes.samples import booked, snapshot
 
 COUNTS = st.integers(min_value=0, max_value=10**12)
 MESSAGES = st.builds(snapshot, COUNTS, COUNTS)

@@ -12,7 +12,7 @@ from realtime_metrics.records import (
     UnansweredRecord,
 )
 from realtime_metrics.session import Sums
-from realtime_metrics.usage import TOKEN_FIELDS, Tokens
+from realtime_metrics.usage import TOKEN_FIELDS, Tokens, UsageBook
 from realtime_metrics.waits import Wait
 
 AnyPart = TypeVar("AnyPart")
@@ -56,6 +56,22 @@ def changed(part: AnyPart, **changes: Any) -> AnyPart:
             of_part = {each.name for each in fields(value)} & changes.keys()
             changes[field.name] = changed(value, **{name: changes.pop(name) for name in of_part})
     return replace(part, **changes)  # type: ignore[type-var]
+
+
+def snapshot(*counts: int) -> Tokens:
+    """A usage message that counts a prompt and a response, of no modality."""
+    tokens: Tokens = dict.fromkeys(TOKEN_FIELDS, 0)
+    tokens["input_tokens"], tokens["output_tokens"] = counts
+    tokens["total_tokens"] = sum(counts)
+    return tokens
+
+
+def booked(*messages: Tokens) -> UsageBook:
+    """The book of a response that these messages came for."""
+    book = UsageBook()
+    for message in messages:
+        book.book(message)
+    return book
 
 
 def connection_record(**changes: Any) -> ConnectionRecord:
