@@ -104,7 +104,7 @@ def _levels(frame: rtc.AudioFrame) -> list[float]:
     return [level / size for level, size in zip(levels, sizes, strict=True)]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Playback:
     """One stretch of audio that goes to the output, and what becomes of it; `time.monotonic()`."""
 

@@ -117,8 +117,7 @@ class GoogleLiveSession(ProviderSession):
         if type(session).__module__.startswith("livekit.plugins.google"):
             self._listen_in("_handle_usage_metadata", self._usage_comes, self._usage_came)
             self._listen_in("_handle_server_content", self._content_comes, self._content_came)
-            if self._listen_in("_handle_go_away", self._go_away_comes):
-                self.go_aways = 0
+            self.announces_ends = self._listen_in("_handle_go_away", self._go_away_comes)
 
     def usage(self, metrics: RealtimeModelMetrics) -> UsageMessage:
         raw, self._raw = self._raw, None
@@ -194,7 +193,7 @@ class GoogleLiveSession(ProviderSession):
             self._turn_is_explained = False
 
     def _go_away_comes(self, _: Any) -> None:
-        self.go_aways = (self.go_aways or 0) + 1
+        self._listener.end_announced()
 
     def _on_generation_created(self, _: object) -> None:
         self._turn_is_explained = True
@@ -207,7 +206,7 @@ class GoogleLiveSession(ProviderSession):
         # a tool call ends one, too; a connection that ends cuts it off
         closes = getattr(self._session, "_session_should_close", None)
         whole = self._whole or closes is None or not closes.is_set()
-        self._listener.generation_ended(time.monotonic(), self._finish_reason, whole=whole)
+        self._listener.generation_ended(time.monotonic(), self._finish_reason, whole)
 
 
 def from_raw(usage: UsageMetadata) -> UsageMessage:

@@ -7,9 +7,11 @@ gets it.
 import logging
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec
 
 logger = logging.getLogger("livekit.agents.realtime_metrics")
+
+P = ParamSpec("P")
 
 _MOST = 200
 _USER_OF_ADDRESS = re.compile(r"(?<=://)\S*@|[^\s/:@]+:[^\s/@]+@(?=\w)")
@@ -48,6 +50,17 @@ class OwnFailures:
             action(argument)
         except Exception:
             self.log(place)
+
+    def guarded(self, action: Callable[P, None]) -> Callable[P, None]:
+        """The action, so that it never raises into the call."""
+
+        def guarded(*arguments: P.args, **named: P.kwargs) -> None:
+            try:
+                action(*arguments, **named)
+            except Exception:
+                self.log(action.__name__)
+
+        return guarded
 
     def log(self, place: str) -> None:
         """Logs the exception that is being handled."""

@@ -5,8 +5,9 @@ provider, put a file with its own two beside `google_live.py`, choose it in `sta
 its model.
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from livekit.agents.llm import RealtimeSession
 from livekit.agents.metrics import RealtimeModelMetrics
@@ -15,23 +16,23 @@ from .errors import Failure
 from .usage import UsageMessage, from_metrics
 
 
-class Listener(Protocol):
-    """Who is told what a provider's session does. Moments are `time.monotonic()`."""
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Whom a provider's session tells what it does. None of these raises. Moments are `time.monotonic()`."""
 
-    def generation_completed(self, at: float) -> None:
-        """The newest response is generated as a whole; some of it can be still to be played."""
-
-    def generation_ended(self, at: float, finish_reason: str | None, *, whole: bool) -> None:
-        """Nothing more comes of the newest response, be it whole or cut off with its connection."""
-
-    def turn_was_empty(self, finish_reason: str | None) -> None:
-        """The provider ended a turn in which it made no response."""
-
-    def usage_came_alone(self, message: UsageMessage) -> None:
-        """Usage has come that the plugin has no response for."""
-
-    def usage_was_malformed(self) -> None:
-        """Usage has come that cannot be booked, and that the plugin has no response for."""
+    generation_completed: Callable[[float], None]
+    """The newest response is generated as a whole; some of it can be still to be played."""
+    generation_ended: Callable[[float, str | None, bool], None]
+    """Nothing more comes of the newest response: when, the provider's reason, and whether it is whole or was cut off
+    with its connection."""
+    turn_was_empty: Callable[[str | None], None]
+    """The provider ended a turn in which it made no response; its reason."""
+    usage_came_alone: Callable[[UsageMessage], None]
+    """Usage has come that the plugin has no response for."""
+    usage_was_malformed: Callable[[], None]
+    """Usage has come that cannot be booked, and that the plugin has no response for."""
+    end_announced: Callable[[], None]
+    """The provider has announced the end of the connection."""
 
 
 class ProviderSession:
@@ -39,13 +40,11 @@ class ProviderSession:
 
     Attributes:
         marks_ends: whether it calls the listener when a generation ends; else the metrics mark its end.
-        go_aways: how often the provider announced the end of a connection; `None` where it does not tell.
+        announces_ends: whether it calls the listener when the provider announces the end of the connection.
     """
 
     marks_ends = False
-    go_aways: int | None = None
-
-    def __init__(self, session: RealtimeSession[Any], listener: Listener) -> None: ...
+    announces_ends = False
 
     def usage(self, metrics: RealtimeModelMetrics) -> UsageMessage:
         """What the metrics that are being emitted count.
@@ -86,4 +85,4 @@ class Provider:
 
     def watch(self, session: RealtimeSession[Any], listener: Listener) -> ProviderSession:
         """Listens to one of its sessions."""
-        return ProviderSession(session, listener)
+        return ProviderSession()

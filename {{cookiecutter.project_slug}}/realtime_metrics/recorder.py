@@ -4,12 +4,11 @@ Everything here is plain code on the audio loop (about 0.3 ms a response); what 
 is the writer's. Nothing raises out of it into the call.
 """
 
-import functools
 import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from livekit.agents import (
     Agent,
@@ -31,7 +30,7 @@ from . import errors
 from .ears import Ears, Playback
 from .log import OwnFailures, logger
 from .prices import Cost, prices_of
-from .provider import Provider, ProviderSession
+from .provider import Listener, Provider, ProviderSession
 from .records import (
     ConnectionRecord,
     Origin,
@@ -49,28 +48,11 @@ from .usage import (
     TOKEN_FIELDS,
     MalformedUsageError,
     Tokens,
-    UsageMessage,
     added,
-    from_metrics,
     without_output,
 )
-from .waits import Marks, SpeechEnd, WaitStatistics, by_the_clock, monotonic, wait_of
+from .waits import WaitStatistics, by_the_clock, monotonic, wait_of
 from .writer import Writer
-
-Handler = TypeVar("Handler", bound=Callable[..., None])
-
-
-def _guarded(handler: Handler) -> Handler:
-    """An error in a handler is logged, once for each handler and session, and never reaches the call."""
-
-    @functools.wraps(handler)
-    def guarded(self: "Recorder", *event: Any, **more: Any) -> None:
-        try:
-            handler(self, *event, **more)
-        except Exception:
-            self._failures.log(handler.__name__)
-
-    return cast(Handler, guarded)
 
 
 class Recorder:
@@ -108,22 +90,22 @@ class Recorder:
         self._writer = writer
         self._provider = provider
         self._began_at = time.monotonic()
-        self._first_audio_after_s: float | None = None
         self._failures = OwnFailures()
+        guarded = self._failures.guarded
+        self._first_audio_after_s: float | None = None
         self._prices = prices_of(settings.metrics_prices_path)
         self._sums, self._waits, self._bill = Sums(), WaitStatistics(), Bill()
         self._ears = Ears(self._on_playback_began, self._on_agent_heard, self._on_playback_ended, self._failures)
-        self._turns = Turns(self._ears, settings.metrics_answer_limit_s, self._record_unanswered)
-        self._responses = Responses(self._record_response, self._on_unbooked, self._failures)
+        self._turns = Turns(self._ears, settings.metrics_answer_limit_s, guarded(self._record_unanswered))
+        self._responses = Responses(guarded(self._record_response), guarded(self._on_unbooked))
         self._model: RealtimeSession[Any] | None = None
         self._agent: Agent | None = None
-        self._provider_session: ProviderSession | None = None
-        self._playing: Response | None = None
+        self._provider_session = ProviderSession()
         self._requested_at: dict[str, float] = {}
         self._unbound_speech: SpeechHandle | None = None
         self._last_metrics: RealtimeModelMetrics | None = None
-        self._go_aways_before: int | None = 0
-        self._go_aways_seen = 0
+        self._go_aways: int | None = 0
+        self._go_away_came = False
         self._closed = False
         self._origin = Origin(
             session_id=session_id,
@@ -136,14 +118,25 @@ class Recorder:
             voice=settings.voice,
         )
         errors.say_failures_plainly(provider)
-        session.on("speech_created", self._on_speech_created)
-        session.on("user_state_changed", self._on_user_state_changed)
-        session.on("user_input_transcribed", self._on_user_input_transcribed)
-        session.on("agent_state_changed", self._on_agent_state_changed)
-        session.on("conversation_item_added", self._on_conversation_item_added)
-        session.on("tool_execution_updated", self._on_tool_execution_updated)
-        session.on("error", self._on_error)
-        session.on("close", self._on_close)
+        self.listener = Listener(
+            generation_completed=guarded(self._responses.completed),
+            generation_ended=guarded(self._responses.generation_ended),
+            turn_was_empty=guarded(self._on_empty_turn),
+            usage_came_alone=guarded(self._responses.used_alone),
+            usage_was_malformed=guarded(self._on_malformed_usage),
+            end_announced=guarded(self._on_end_announced),
+        )
+        """Whom the provider's sessions tell what they do."""
+        self._hears_generation = guarded(self._on_generation_created)
+        self._hears_speech_done = guarded(self._on_speech_done)
+        session.on("speech_created", guarded(self._on_speech_created))
+        session.on("user_state_changed", guarded(self._on_user_state_changed))
+        session.on("user_input_transcribed", guarded(self._on_user_input_transcribed))
+        session.on("agent_state_changed", guarded(self._on_agent_state_changed))
+        session.on("conversation_item_added", guarded(self._on_conversation_item_added))
+        session.on("tool_execution_updated", guarded(self._on_tool_execution_updated))
+        session.on("error", guarded(self._on_error))
+        session.on("close", guarded(self._on_close))
 
     @property
     def connected(self) -> bool:
@@ -158,9 +151,11 @@ class Recorder:
 
     # -- the realtime model
 
-    @_guarded
     def add(self, metrics: RealtimeModelMetrics) -> None:
-        """Takes the metrics that the realtime session emits: of a connect, or of a response."""
+        """Takes the metrics that the realtime session emits: of a connect, or of a response. Never raises."""
+        self._failures.guard("add", self._add, metrics)
+
+    def _add(self, metrics: RealtimeModelMetrics) -> None:
         if metrics is self._last_metrics:
             return  # two agents that share the session pass on the same
         self._last_metrics = metrics
@@ -169,17 +164,14 @@ class Recorder:
             self._record_connection(metrics)
             return
         try:
-            message = from_metrics(metrics) if self._provider_session is None else self._provider_session.usage(metrics)
+            message = self._provider_session.usage(metrics)
         except MalformedUsageError as problem:
-            self._sums.error("malformed_usage")
+            self._on_malformed_usage()
             self._responses.used_malformed(metrics, problem)
             return
-        if message.of_next_response:
-            self._responses.used_early(message.tokens)
-        else:
-            self._responses.used(metrics, message)
-        if self._provider_session is None or not self._provider_session.marks_ends:
-            self._responses.generation_ended(time.monotonic(), None, whole=True)
+        self._responses.used(metrics, message)
+        if not self._provider_session.marks_ends:
+            self._responses.generation_ended(time.monotonic(), None, True)
 
     def _follow_agent(self) -> None:
         """Listens to the realtime session of the agent that speaks now, and to the audio as it is now."""
@@ -200,17 +192,16 @@ class Recorder:
             self._origin = replace(self._origin, provider=llm.provider, model=llm.model)
         self._origin = replace(self._origin, revision=self._settings.revision(tools.function_tools))
         if model is self._model:
-            model.off("generation_created", self._on_generation_created)
+            model.off("generation_created", self._hears_generation)
         else:
-            self._go_aways_before = self._go_aways()
             self._model = model
-            self._provider_session = self._provider.watch(model, self)
+            self._provider_session = self._provider.watch(model, self.listener)
+            if not self._provider_session.announces_ends:
+                self._go_aways = None
         # registered last: the framework's own handler has to create the answer's speech first
-        model.on("generation_created", self._on_generation_created)
+        model.on("generation_created", self._hears_generation)
 
-    @_guarded
     def _on_generation_created(self, event: GenerationCreatedEvent) -> None:
-        output = self._session.output
         speech = self._session.current_speech if event.user_initiated else self._unbound_speech
         self._unbound_speech = None
         if not event.user_initiated:
@@ -219,57 +210,41 @@ class Recorder:
             event.response_id or "",
             speech=speech,
             requested_at=self._requested_at.get(speech.id) if speech else None,
-            has_audio_output=output.audio is not None and output.audio_enabled,
+            has_audio_output=self._has_audio_output,
         )
 
-    @_guarded
-    def generation_completed(self, at: float) -> None:
-        self._responses.completed(at)
-
-    @_guarded
-    def generation_ended(self, at: float, finish_reason: str | None, *, whole: bool) -> None:
-        self._responses.generation_ended(at, finish_reason, whole=whole)
-
-    @_guarded
-    def turn_was_empty(self, finish_reason: str | None) -> None:
+    def _on_empty_turn(self, finish_reason: str | None) -> None:
         self._turns.response_was_silent(None, finish_reason)
 
-    @_guarded
-    def usage_came_alone(self, message: UsageMessage) -> None:
-        if message.of_next_response:
-            self._responses.used_early(message.tokens)
-        elif not message.is_empty:
-            self._on_unbooked(message.tokens, None)
-
-    @_guarded
-    def usage_was_malformed(self) -> None:
+    def _on_malformed_usage(self) -> None:
         self._sums.error("malformed_usage")
+
+    def _on_end_announced(self) -> None:
+        self._go_away_came = True
+        if self._go_aways is not None:
+            self._go_aways += 1
 
     # -- the session
 
-    @_guarded
     def _on_speech_created(self, event: SpeechCreatedEvent) -> None:
         self._follow_agent()
         speech = event.speech_handle
-        speech.add_done_callback(self._on_speech_done)
+        speech.add_done_callback(self._hears_speech_done)
         if event.user_initiated:
             self._requested_at[speech.id] = monotonic(event.created_at)
         else:
             self._unbound_speech = speech
 
-    @_guarded
     def _on_speech_done(self, speech: SpeechHandle) -> None:
         self._requested_at.pop(speech.id, None)
         if (error := speech.exception()) is not None:
             self._say_failure(error, recoverable=False)
         for response in self._responses.speech_done(speech):
-            heard = response.first_sound_at is not None or (response.messages and not response.has_audio_output)
-            if not (heard or response.interrupted or response.called_tools or response.asked_by_program):
+            if response.left_user_waiting:
                 self._turns.response_was_silent(
                     response.request_id, response.finish_reason, connection_lost=response.connection_lost
                 )
 
-    @_guarded
     def _on_user_state_changed(self, event: UserStateChangedEvent) -> None:
         self._follow_agent()
         if event.new_state == "speaking":
@@ -277,28 +252,22 @@ class Recorder:
         elif event.old_state == "speaking":
             self._turns.user_stopped(monotonic(event.created_at))
 
-    @_guarded
     def _on_user_input_transcribed(self, event: UserInputTranscribedEvent) -> None:
         if event.transcript:
             self._turns.user_recognised()
 
-    @_guarded
     def _on_agent_state_changed(self, event: AgentStateChangedEvent) -> None:
         self._follow_agent()
 
-    @_guarded
     def _on_conversation_item_added(self, event: ConversationItemAddedEvent) -> None:
         message = event.item
         if not isinstance(message, ChatMessage):
             return
         if message.role == "user" and message.transcript_confidence is None:
             self._turns.user_typed()
-        elif message.role == "assistant" and (
-            self._session.output.audio is None or not self._session.output.audio_enabled
-        ):
+        elif message.role == "assistant" and not self._has_audio_output:
             self._turns.agent_heard(time.monotonic())
 
-    @_guarded
     def _on_tool_execution_updated(self, event: ToolExecutionUpdatedEvent) -> None:
         if event.update.type == "tool_call_started":
             call = event.update.function_call
@@ -308,74 +277,53 @@ class Recorder:
 
     # -- the audio
 
-    @_guarded
+    @property
+    def _has_audio_output(self) -> bool:
+        output = self._session.output
+        return output.audio is not None and output.audio_enabled
+
     def _on_playback_began(self, playback: Playback) -> None:
-        self._playing = self._responses.of_speech(self._session.current_speech)
-        if self._playing is not None:
-            self._playing.playbacks.append(playback)
+        self._responses.playback_began(self._session.current_speech, playback)
         self._turns.playback_began(playback)
 
-    @_guarded
     def _on_agent_heard(self, playback: Playback) -> None:
         first_sound_at = playback.first_sound_at or time.monotonic()
         if self._first_audio_after_s is None:
             self._first_audio_after_s = first_sound_at - self._began_at
         self._turns.agent_heard(first_sound_at)
 
-    @_guarded
     def _on_playback_ended(self, playback: Playback) -> None:
-        response, self._playing = self._playing, None
         self._turns.playback_ended(playback)
-        if response is not None:
-            self._responses.playback_ended(response)
+        self._responses.playback_ended(playback)
 
     # -- records
 
     def _record_connection(self, metrics: RealtimeModelMetrics) -> None:
-        reconnect, go_aways = self.connected, self._go_aways()
-        can_resume = self._provider_session.can_resume if self._provider_session else None
+        reconnect, provider = self.connected, self._provider_session
         record = ConnectionRecord(
             origin=self._origin,
             timestamp=utc_iso(metrics.timestamp),
             connection_s=metrics.acquire_time,
             reconnect=reconnect,
-            resumed=can_resume if reconnect else False,
-            go_away=None if go_aways is None else go_aways > self._go_aways_seen,
+            resumed=provider.can_resume if reconnect else False,
+            go_away=self._go_away_came if provider.announces_ends else None,
         )
-        self._go_aways_seen = go_aways or 0
+        self._go_away_came = False
         if reconnect:
             self._connection_is_lost()
         self._sums.connected(reconnect=reconnect, resumed=record.resumed)
         self._writer.write(record)
 
     def _record_response(self, response: Response) -> None:
-        metrics, heard_at, speech_end = response.metrics, response.first_sound_at, SpeechEnd()
-        if heard_at is not None:
-            answered = self._turns.answered_by(heard_at)
-            # the user spoke before the greeting had begun: what is generated now answers the user
-            spoke = (response.requested_at or 0.0) < (answered.at or 0.0) <= response.created_at
-            speech_end = answered if spoke or not response.asked_by_program else SpeechEnd()
-        marks = Marks(
-            created_at=response.created_at,
-            requested_at=response.requested_at,
-            speech_end=speech_end,
-            captured_at=response.playbacks[0].captured_at if response.playbacks else None,
-            first_sound_at=heard_at,
-            completed_at=response.completed_at,
-            silent_because=response.silent_because,
-        )
-        ttft_s = metrics.ttft if metrics and metrics.ttft >= 0 else None
-        wait = wait_of(marks, self._turns.tools, ttft_s, metrics.duration if metrics else None)
-        wait.framework_latency_s = by_the_clock(response.framework_latency_s)
-        wait.tools = wait.tools or response.called_tools
+        metrics = response.metrics
+        wait = wait_of(response, self._turns.answered_by(response.first_sound_at), self._turns.tools)
 
         tokens, usage_reason = response.usage.total(), response.usage_reason
         cost = self._cost(tokens, response.timestamp, usage_reason)
         shown = tokens or dict.fromkeys(TOKEN_FIELDS)
-        if heard_at is not None and shown["output_tokens"] == 0:  # it was heard: this is no count
+        if response.first_sound_at is not None and shown["output_tokens"] == 0:  # it was heard: this is no count
             shown, usage_reason, cost = without_output(shown), OUTPUT_UNCOUNTED, replace(cost, note=OUTPUT_UNCOUNTED)
         output_tokens, duration_s = shown["output_tokens"], wait.duration_s
-        talk_over_s = (self._turns.talk_over_s(playback) for playback in response.playbacks)
 
         record = ResponseRecord(
             origin=self._origin,
@@ -390,7 +338,7 @@ class Recorder:
             tokens_per_second=output_tokens / duration_s if output_tokens is not None and duration_s else None,
             audio_s=response.audio_s,
             heard_s=response.heard_s,
-            talk_over_s=next((seconds for seconds in talk_over_s if seconds is not None), None),
+            talk_over_s=self._turns.talk_over_s(response.playbacks),
             finish_reason=response.finish_reason,
             usage_messages=response.usage.messages,
             tokens=shown,
@@ -407,12 +355,10 @@ class Recorder:
         self._writer.write(record)
         self._tell_recorded()
 
-    @_guarded
     def _tell_recorded(self) -> None:
         if self.on_recorded is not None and not self._closed:
-            self.on_recorded(self._bill)
+            self._failures.guard("on_recorded", self.on_recorded, self._bill)
 
-    @_guarded
     def _on_unbooked(self, tokens: Tokens, before: Tokens | None) -> None:
         """Usage that no response's record holds. Late usage: `tokens` is the increase over `before`. Usage without a
         response: `before` is `None`."""
@@ -449,8 +395,8 @@ class Recorder:
             longest_wait_s=self._turns.longest_wait_s,
             latency_budget_s=budget_s,
             over_latency_budget=None if budget_s is None else self._waits.over_budget,
-            go_aways=self._go_aways(),
-            context_compression=self._provider_session.context_compression if self._provider_session else None,
+            go_aways=self._go_aways,
+            context_compression=self._provider_session.context_compression,
             tokens=bill.tokens or dict.fromkeys(TOKEN_FIELDS, None if self._sums.responses else 0),
             usage_reason=usage_reason,
             cost_usd=cost_usd,
@@ -475,14 +421,8 @@ class Recorder:
         self._sums.price_date = utc_iso(at)[:10]
         return self._prices.cost(tokens, self._origin.model, self._provider.price_list, at)
 
-    def _go_aways(self) -> int | None:
-        """How often the provider announced an end so far, on this realtime session and those before it."""
-        now = 0 if self._provider_session is None else self._provider_session.go_aways
-        return None if now is None or self._go_aways_before is None else self._go_aways_before + now
-
     # -- faults and the end
 
-    @_guarded
     def _on_error(self, event: ErrorEvent) -> None:
         error = getattr(event.error, "error", event.error)
         if isinstance(error, Exception):
@@ -504,7 +444,6 @@ class Recorder:
         elif math.log10(count).is_integer():  # a connection can close many times a second
             logger.warning("%s; reconnecting, %d times by now. %s", failure.happened, count, failure.todo)
 
-    @_guarded
     def _on_close(self, event: CloseEvent) -> None:
         error = getattr(event.error, "error", None)
         if isinstance(error, Exception):
@@ -512,9 +451,12 @@ class Recorder:
         else:
             self.close(event.reason.value)
 
-    @_guarded
     def close(self, end_reason: str) -> None:
-        """Records what is still open, then the session, and lets the writer drain. Only the first call counts."""
+        """Records what is still open, then the session, and lets the writer drain. Only the first call counts. Never
+        raises."""
+        self._failures.guard("close", self._close, end_reason)
+
+    def _close(self, end_reason: str) -> None:
         if self._closed:
             return
         self._closed = True

@@ -16,7 +16,6 @@ from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
 
 from .ears import Playback
-from .log import OwnFailures
 from .usage import PUBLIC_ONLY, WITH_ANSWER, MalformedUsageError, Tokens, UsageBook, UsageMessage, subtracted
 
 SETTLE_S = 2.0
@@ -79,6 +78,11 @@ class Response:
         return bool(self.playbacks) and self.playbacks[-1].ended_at is None
 
     @property
+    def captured_at(self) -> float | None:
+        """When its first frame went to the audio output."""
+        return self.playbacks[0].captured_at if self.playbacks else None
+
+    @property
     def first_sound_at(self) -> float | None:
         return next((each.first_sound_at for each in self.playbacks if each.first_sound_at is not None), None)
 
@@ -106,6 +110,12 @@ class Response:
         """Whether the program asked for it by itself, not on behalf of what the user said."""
         speech = self.speech
         return self.requested_at is not None and speech is not None and speech.input_details.modality == "text"
+
+    @property
+    def left_user_waiting(self) -> bool:
+        """Whether what the user said got no answer from it: it is over, nothing was heard, and no tool goes on."""
+        heard = self.first_sound_at is not None or (self.messages and not self.has_audio_output)
+        return not (heard or self.interrupted or self.called_tools or self.asked_by_program)
 
     @property
     def is_text_only(self) -> bool:
@@ -152,18 +162,11 @@ class Responses:
     Args:
         record: makes the record of a response; called once for each, in order.
         unbooked: takes usage that no response's record holds: how much, and what it adds to (`None`: to nothing).
-        failures: where our own failures are logged.
     """
 
-    def __init__(
-        self,
-        record: Callable[[Response], None],
-        unbooked: Callable[[Tokens, Tokens | None], None],
-        failures: OwnFailures,
-    ) -> None:
+    def __init__(self, record: Callable[[Response], None], unbooked: Callable[[Tokens, Tokens | None], None]) -> None:
         self._record = record
         self._unbooked = unbooked
-        self._failures = failures
         self._turns = 0
         self._open: deque[Response] = deque()
         self._recorded: OrderedDict[str, UsageBook] = OrderedDict()
@@ -200,6 +203,9 @@ class Responses:
 
     def used(self, metrics: RealtimeModelMetrics, message: UsageMessage) -> None:
         """Usage of a response has come."""
+        if message.of_next_response:
+            self._used_early(message.tokens)
+            return
         response = self._of_request(metrics.request_id)
         if response is None and (book := self._recorded.get(metrics.request_id)) is not None:
             self._used_late(book, message.tokens)
@@ -225,7 +231,14 @@ class Responses:
     def _of_request(self, request_id: str) -> Response | None:
         return next((each for each in self._open if each.request_id == request_id), None)
 
-    def used_early(self, tokens: Tokens) -> None:
+    def used_alone(self, message: UsageMessage) -> None:
+        """Usage has come that the plugin has no response for."""
+        if message.of_next_response:
+            self._used_early(message.tokens)
+        elif not message.is_empty:
+            self._unbooked(message.tokens, None)
+
+    def _used_early(self, tokens: Tokens) -> None:
         """Usage has come whose response is still to begin, if it does within `EARLY_S`."""
         timer = asyncio.get_running_loop().call_later(EARLY_S, self._expire_early, tokens)
         self._early.append((tokens, timer))
@@ -242,16 +255,12 @@ class Responses:
 
     # -- speech
 
-    def of_speech(self, speech: SpeechHandle | None) -> Response | None:
-        """The newest open response that this speech plays."""
-        return next((each for each in reversed(self._open) if speech is not None and each.speech is speech), None)
-
     def completed(self, at: float) -> None:
         """The newest response is generated as a whole."""
         if self._open and self._open[-1].completed_at is None:
             self._open[-1].completed_at = at
 
-    def generation_ended(self, at: float, finish_reason: str | None, *, whole: bool) -> None:
+    def generation_ended(self, at: float, finish_reason: str | None, whole: bool) -> None:
         """Nothing more comes of the newest response."""
         if self._open and not self._open[-1].generation_ended:
             response = self._open[-1]
@@ -260,9 +269,16 @@ class Responses:
             response.generation_ended, response.is_whole, response.finish_reason = True, whole, finish_reason
             self._look_at(response)
 
-    def playback_ended(self, response: Response) -> None:
-        """Some of a response was played, or cut off."""
-        self._look_at(response)
+    def playback_began(self, speech: SpeechHandle | None, playback: Playback) -> None:
+        """Audio of a speech goes to the output: it is of the newest response that this speech plays."""
+        responses = [each for each in self._open if speech is not None and each.speech is speech]
+        if responses:
+            responses[-1].playbacks.append(playback)
+
+    def playback_ended(self, playback: Playback) -> None:
+        """It was played, or cut off."""
+        for response in [each for each in self._open if playback in each.playbacks]:
+            self._look_at(response)
 
     def speech_done(self, speech: SpeechHandle) -> list[Response]:
         """A speech was played, cut off, or has failed; its responses."""
@@ -308,7 +324,7 @@ class Responses:
         self._recorded[response.request_id] = response.usage
         if len(self._recorded) > _REMEMBERED:
             self._recorded.popitem(last=False)
-        self._failures.guard("recording a response", self._record, response)  # one costs no other
+        self._record(response)
 
     def close(self) -> None:
         """Records all that is open."""

@@ -9,7 +9,7 @@ moments are `time.monotonic()`.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from .ears import Ears, Playback
@@ -218,9 +218,11 @@ class Turns:
 
     # -- what a response answers
 
-    def answered_by(self, first_sound_at: float) -> SpeechEnd:
+    def answered_by(self, first_sound_at: float | None) -> SpeechEnd:
         """The end of the speech that the response answers whose first sound was then, or why there is none. To be asked
-        once for each response that was heard, in their order."""
+        once for each response, in their order."""
+        if first_sound_at is None:
+            return SpeechEnd()
         answered_until, self._answered_until = self._answered_until, first_sound_at
         spoken = [each for each in self._utterances if each.began_at <= first_sound_at]
         spoken = [each for each in spoken if each.is_turn or not each.over_agent]
@@ -231,13 +233,15 @@ class Turns:
             return SpeechEnd(reason="the user was still speaking when the audio began")
         return end
 
-    def talk_over_s(self, playback: Playback) -> float | None:
-        """From the user's first sound until the agent was silent, where the user interrupted the playback."""
-        heard_at, ended_at = playback.first_sound_at, playback.ended_at
-        if not playback.interrupted or heard_at is None or ended_at is None:
-            return None
-        over = [each.began_at for each in self._utterances if heard_at <= each.began_at <= ended_at]
-        return ended_at - over[0] if over else None
+    def talk_over_s(self, playbacks: Iterable[Playback]) -> float | None:
+        """From the user's first sound until the agent was silent, where the user interrupted one of the playbacks."""
+        for playback in playbacks:
+            heard_at, ended_at = playback.first_sound_at, playback.ended_at
+            if playback.interrupted and heard_at is not None and ended_at is not None:
+                for utterance in self._utterances:
+                    if heard_at <= utterance.began_at <= ended_at:
+                        return ended_at - utterance.began_at
+        return None
 
     # -- the waiting
 

@@ -13,7 +13,10 @@ import time
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from .responses import Response
 
 _RECENT_S = 10.0
 """A mark that is older, or lies in the future, is the clock's doing: it was set in between."""
@@ -41,24 +44,6 @@ class ToolRun:
     call_id: str
     began_at: float
     ended_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
-    """When what happened of one response; `None`: it did not, or nobody saw it."""
-
-    created_at: float
-    requested_at: float | None
-    """When the program asked for the reply, or the user typed."""
-    speech_end: SpeechEnd
-    """What the response answers."""
-    captured_at: float | None
-    """When its first frame went to the audio output."""
-    first_sound_at: float | None
-    completed_at: float | None
-    """When the model had generated all of it."""
-    silent_because: str
-    """Why there was no sound, if there was none."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,37 +77,42 @@ class Wait:
     """Why that is unknown."""
 
 
-def wait_of(marks: Marks, tools: Iterable[ToolRun], ttft_s: float | None, model_s: float | None) -> Wait:
+def wait_of(response: "Response", answered: SpeechEnd, tools: Iterable[ToolRun]) -> Wait:
     """The wait for a response.
 
     Args:
-        marks: what happened when.
+        response: what happened of it, and when.
+        answered: the end of the user's speech that it answers, or why there is none.
         tools: the tools that ran in the call.
-        ttft_s: the plugin's own time from the response's creation to its first token, if it tells one.
-        model_s: the plugin's own time from then until everything was generated, if it tells one.
     """
-    wait, model_s = Wait(), by_the_clock(model_s)
-    heard_at, began_at = marks.first_sound_at, marks.speech_end.at
-    if began_at is not None:
-        wait.time_to_first_audio_from, wait.time_to_first_audio_by = "user_speech_end", marks.speech_end.by
-    elif marks.requested_at is not None:
-        wait.time_to_first_audio_from, began_at = "reply_requested", marks.requested_at
+    wait = Wait(framework_latency_s=by_the_clock(response.framework_latency_s))
+    heard_at, requested_at = response.first_sound_at, response.requested_at
+    # a user who spoke before the greeting had begun is answered by what is generated then
+    spoke = (requested_at or 0.0) < (answered.at or 0.0) <= response.created_at
+    if answered.at is not None and (spoke or not response.asked_by_program):
+        began_at: float | None = answered.at
+        wait.time_to_first_audio_from, wait.time_to_first_audio_by = "user_speech_end", answered.by
+    else:
+        began_at, wait.time_to_first_audio_from = requested_at, "reply_requested"
 
+    ttft_s = response.metrics.ttft if response.metrics and response.metrics.ttft >= 0 else None
     if heard_at is not None and began_at is not None:
         wait.time_to_first_audio_s = max(0.0, heard_at - began_at)
-        _split(wait, marks, began_at, heard_at)
+        _split(wait, response, began_at, heard_at)
         inside = [run for run in tools if run.began_at < heard_at and (run.ended_at or heard_at) > began_at]
         wait.tools, wait.tools_s = list(dict.fromkeys(run.name for run in inside)), _time_of(inside, began_at, heard_at)
     elif ttft_s is not None:
         wait.time_to_first_audio_s, wait.time_to_first_audio_from = ttft_s, "model"
     else:
         wait.time_to_first_audio_from = wait.time_to_first_audio_by = None
-        wait.time_to_first_audio_reason = marks.silent_because if heard_at is None else marks.speech_end.reason
+        wait.time_to_first_audio_reason = response.silent_because if heard_at is None else answered.reason
+    wait.tools = wait.tools or response.called_tools
 
+    model_s = by_the_clock(response.metrics.duration) if response.metrics else None
     if ttft_s is not None and model_s is not None and model_s > ttft_s:
         wait.duration_s = model_s - ttft_s
     else:
-        wait.duration_s, wait.duration_reason = _duration(marks)
+        wait.duration_s, wait.duration_reason = _duration(response)
     return wait
 
 
@@ -165,12 +155,12 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _split(wait: Wait, marks: Marks, began_at: float, heard_at: float) -> None:
-    if marks.created_at >= began_at:
-        wait.time_to_generation_s = marks.created_at - began_at
-    if marks.captured_at is not None:
-        wait.generation_to_audio_s = max(0.0, marks.captured_at - max(marks.created_at, began_at))
-        wait.playback_latency_s = max(0.0, heard_at - marks.captured_at)
+def _split(wait: Wait, response: "Response", began_at: float, heard_at: float) -> None:
+    if response.created_at >= began_at:
+        wait.time_to_generation_s = response.created_at - began_at
+    if (captured_at := response.captured_at) is not None:
+        wait.generation_to_audio_s = max(0.0, captured_at - max(response.created_at, began_at))
+        wait.playback_latency_s = max(0.0, heard_at - captured_at)
 
 
 def _time_of(runs: Iterable[ToolRun], since: float, until: float) -> float:
@@ -183,12 +173,13 @@ def _time_of(runs: Iterable[ToolRun], since: float, until: float) -> float:
     return total_s
 
 
-def _duration(marks: Marks) -> tuple[float | None, str | None]:
+def _duration(response: "Response") -> tuple[float | None, str | None]:
     """How long the model generated, or why that is unknown."""
-    if marks.captured_at is None:
-        return None, marks.silent_because
-    if marks.completed_at is None:
+    captured_at, completed_at = response.captured_at, response.completed_at
+    if captured_at is None:
+        return None, response.silent_because
+    if completed_at is None:
         return None, "nobody told when the generation was complete"
-    if marks.completed_at <= marks.captured_at:
+    if completed_at <= captured_at:
         return None, "the audio was held back until the generation was complete"
-    return marks.completed_at - marks.captured_at, None
+    return completed_at - captured_at, None

@@ -102,7 +102,7 @@ async def test_an_end_of_the_providers_turn_with_nothing_in_it_is_told_at_once()
     async with Talk() as call:
         await call.greeted()
         await call.says()
-        call.recorder.turn_was_empty("RESPONSE_REJECTED")
+        call.recorder.listener.turn_was_empty("RESPONSE_REJECTED")
         record = await call.told(LIMIT_S / 2)
         await call.end()
     assert record.reason == "response_rejected"
@@ -113,7 +113,7 @@ async def test_it_is_told_too_where_the_voice_detection_is_not_sure_yet_that_the
         await call.greeted()
         call.ears.speech_began(0.9)
         await until(lambda: call.session.user_state == "speaking")
-        call.recorder.turn_was_empty(None)
+        call.recorder.listener.turn_was_empty(None)
         call.ears.speech_ended(0.0)
         record = await call.told(LIMIT_S / 2)
         await call.end()

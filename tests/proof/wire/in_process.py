@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import ParamSpec
 
 from livekit.agents import AgentSession
 from livekit.agents.llm import ToolError, function_tool
@@ -20,11 +22,12 @@ from realtime_metrics.records import ConnectionRecord, CountedRecord, ResponseRe
 from realtime_metrics.settings import Settings
 from realtime_metrics.sinks import Sink
 from realtime_metrics.startup import PROVIDER
-from realtime_metrics.usage import UsageMessage
 from realtime_metrics.writer import Writer
 from tests.fakes.call import KeptRecords, until
 from tests.fakes.ears import Ears
 from tests.fakes.speaker import Speaker
+
+P = ParamSpec("P")
 
 DETAILS = {
     "input": "promptTokensDetails",
@@ -74,20 +77,6 @@ class WireAgent(MetricsAgent):
         return f"to {city} at ten"
 
 
-class CountingRecorder(Recorder):
-    """Counts the usage messages that the plugin has no generation for."""
-
-    alone = 0
-
-    def usage_came_alone(self, message: UsageMessage) -> None:
-        self.alone += 1
-        super().usage_came_alone(message)
-
-    def usage_was_malformed(self) -> None:
-        self.alone += 1
-        super().usage_was_malformed()
-
-
 @contextmanager
 def led_to(server: GeminiLiveServer) -> Iterator[None]:
     """Leads the Google plugin of this process to a local server."""
@@ -108,6 +97,7 @@ class WireSession:
 
     Attributes:
         closed: set when the framework closed the session by itself.
+        usage_alone: how many usage messages came that the plugin has no generation for.
     """
 
     def __init__(self, server: GeminiLiveServer, scenario: Scenario, settings: Settings | None = None) -> None:
@@ -115,6 +105,7 @@ class WireSession:
         self.key = server.add(scenario)
         self.kept = KeptRecords()
         self.closed = asyncio.Event()
+        self.usage_alone = 0
         self.more_sinks: dict[str, Sink] = {}
         self._settings = settings or (Settings(model=scenario.model) if scenario.model else Settings())
 
@@ -124,11 +115,22 @@ class WireSession:
         self.session: AgentSession[None] = AgentSession(llm=model, vad=Ears())
         self.session.output.audio = Speaker(speed=20)
         writer = Writer({"kept": self.kept, **self.more_sinks})
-        self.recorder = CountingRecorder(
-            self.session, self._settings, writer, PROVIDER, session_id=self.key, room="wire"
+        self.recorder = Recorder(self.session, self._settings, writer, PROVIDER, session_id=self.key, room="wire")
+        listener = self.recorder.listener
+        self.recorder.listener = replace(
+            listener,
+            usage_came_alone=self._counted(listener.usage_came_alone),
+            usage_was_malformed=self._counted(listener.usage_was_malformed),
         )
         self.session.on("close", lambda _: self.closed.set())
         self.agent = WireAgent(self.recorder)
+
+    def _counted(self, action: Callable[P, None]) -> Callable[P, None]:
+        def counted(*arguments: P.args, **named: P.kwargs) -> None:
+            self.usage_alone += 1
+            action(*arguments, **named)
+
+        return counted
 
     async def start(self) -> None:
         if not hasattr(self, "session"):
@@ -148,7 +150,7 @@ class WireSession:
         """Until the plugin has read every usage message that it can book, if it ever does."""
         sent = [entry for entry in self.server.ledger.of(self.key) if entry.lost is None]
         with contextlib.suppress(TimeoutError):  # the test will tell
-            await until(lambda: self.agent.usage_messages + self.recorder.alone >= len(sent), timeout_s)
+            await until(lambda: self.agent.usage_messages + self.usage_alone >= len(sent), timeout_s)
 
     async def end(self) -> SessionRecord:
         """Ends the session; its record."""

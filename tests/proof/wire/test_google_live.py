@@ -10,6 +10,7 @@ from livekit.plugins import google
 
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Fault, Scenario, Turn, Usage
+from realtime_metrics import provider
 from realtime_metrics.google_live import GoogleLiveSession
 from realtime_metrics.usage import PUBLIC_ONLY, UsageMessage
 from tests.fakes import realtime
@@ -19,14 +20,22 @@ THINKING = {"promptTokenCount": 10, "responseTokenCount": 5, "thoughtsTokenCount
 SLIDING_WINDOW = types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow())
 
 
-class Listener:
+class Listening:
     """A session of the real plugin that answers the local server, and all that is told of it."""
 
     def __init__(self, server: GeminiLiveServer, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
         for name, value in server.env.items():
             monkeypatch.setenv(name, value)
         self.session = google.realtime.RealtimeModel(**options).session()
-        self.tells = GoogleLiveSession(self.session, self)
+        listener = provider.Listener(
+            generation_completed=lambda _: self.told.append("completed"),
+            generation_ended=self._on_generation_ended,
+            turn_was_empty=lambda reason: self.told.append(f"empty {reason}" if reason else "empty"),
+            usage_came_alone=lambda _: self.told.append("usage alone"),
+            usage_was_malformed=lambda: self.told.append("malformed"),
+            end_announced=lambda: self.told.append("end announced"),
+        )
+        self.tells = GoogleLiveSession(self.session, listener)
         self.metrics: list[RealtimeModelMetrics] = []
         self.usage: list[UsageMessage] = []
         self.told: list[str] = []
@@ -39,26 +48,14 @@ class Listener:
             self.usage.append(self.tells.usage(metrics))
             self.told.append("usage")
 
-    def generation_completed(self, at: float) -> None:
-        self.told.append("completed")
-
-    def generation_ended(self, at: float, finish_reason: str | None, *, whole: bool) -> None:
+    def _on_generation_ended(self, at: float, finish_reason: str | None, whole: bool) -> None:
         self.told.append(f"ended {finish_reason}" if finish_reason else "ended" if whole else "cut off")
 
-    def turn_was_empty(self, finish_reason: str | None) -> None:
-        self.told.append(f"empty {finish_reason}" if finish_reason else "empty")
 
-    def usage_came_alone(self, message: UsageMessage) -> None:
-        self.told.append("usage alone")
-
-    def usage_was_malformed(self) -> None:
-        self.told.append("malformed")
-
-
-async def listen(monkeypatch: pytest.MonkeyPatch, *turns: Turn, **options: Any) -> Listener:
+async def listen(monkeypatch: pytest.MonkeyPatch, *turns: Turn, **options: Any) -> Listening:
     scenario = Scenario(greeting=None, turns=turns, waits_for_playback=False, pace=1000)
     async with GeminiLiveServer(scenario) as server:
-        listener = Listener(server, monkeypatch, **options)
+        listener = Listening(server, monkeypatch, **options)
         try:
             await server.wait_for_end()
             await asyncio.sleep(0.1)
@@ -108,7 +105,8 @@ async def test_usage_before_any_generation_is_told_though_the_plugin_drops_it(mo
 
 async def test_an_announced_end_and_the_handle_to_resume_with_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = await listen(monkeypatch, turn(audio_s=0.4, fault=Fault(kind="go_away", after_audio_s=0.2)), turn())
-    assert listener.tells.go_aways == 1
+    assert listener.tells.announces_ends
+    assert listener.told.count("end announced") == 1
     assert listener.tells.can_resume is True
 
 
