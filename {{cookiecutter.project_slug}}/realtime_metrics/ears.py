@@ -1,7 +1,7 @@
 """When the user and the agent could be heard, by the level of the audio itself. No audio is kept.
 
 `Ears` puts itself first into the session's public audio input and output and lets every frame pass, as it is and at
-once (about 15 µs a frame). A voice detection's mark of the end of speech lies about 0.1 s after the last sound, as it
+once (about 10 µs a frame). A voice detection's mark of the end of speech lies about 0.1 s after the last sound, as it
 smooths its probability (measured with Silero): the level tells better when that was, unless there is steady noise.
 """
 
@@ -68,9 +68,11 @@ class SoundFinder:
         else:
             ended_at = expected + 0.01 * (arrived_at - expected)  # clocks drift apart
         began_at, self._heard_until = ended_at - frame.duration, ended_at
-        for number, level in enumerate(_levels(frame)):
+        levels = _levels(frame)
+        block_s = frame.duration / len(levels)
+        for number, level in enumerate(levels):
             if self._is_sound(level):
-                self._add(began_at + number * BLOCK_S, min(began_at + (number + 1) * BLOCK_S, ended_at))
+                self._add(began_at + number * block_s, began_at + (number + 1) * block_s)
 
     @property
     def hides_ends(self) -> bool:
@@ -95,13 +97,13 @@ class SoundFinder:
 
 
 def _levels(frame: rtc.AudioFrame) -> list[float]:
-    """The mean square of each block of the frame."""
-    samples = np.frombuffer(frame.data, np.int16)
-    block = max(1, round(frame.sample_rate * BLOCK_S)) * frame.num_channels
-    squares = samples.astype(np.float32) ** 2
-    levels: list[float] = np.add.reduceat(squares, np.arange(0, len(squares), block)).tolist() if len(squares) else []
-    sizes = [block] * (len(levels) - 1) + [len(squares) - block * (len(levels) - 1)]
-    return [level / size for level, size in zip(levels, sizes, strict=True)]
+    """The mean square of each of the frame's blocks, which are equally long, about `BLOCK_S`."""
+    samples = np.frombuffer(frame.data, np.int16).astype(np.float32)
+    count = max(1, round(frame.duration / BLOCK_S))
+    length = len(samples) // count
+    blocks = samples[: count * length].reshape(count, length)
+    levels: list[float] = (np.vecdot(blocks, blocks) / max(1, length)).tolist()
+    return levels
 
 
 @dataclass(slots=True, eq=False)
@@ -222,7 +224,7 @@ class HearingOutput(io.AudioOutput):
             levels = _levels(frame)
             first = next((number for number, level in enumerate(levels) if level > SOUND), None)
             if first is not None:
-                playback.silence_s = playback.audio_s + first * BLOCK_S
+                playback.silence_s = playback.audio_s + first * frame.duration / len(levels)
                 self._tell_heard()
         playback.audio_s += frame.duration
 

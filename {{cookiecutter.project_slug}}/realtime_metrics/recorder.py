@@ -95,7 +95,12 @@ class Recorder:
         self._first_audio_after_s: float | None = None
         self._prices = prices_of(settings.metrics_prices_path)
         self._sums, self._waits, self._bill = Sums(), WaitStatistics(), Bill()
-        self._ears = Ears(self._on_playback_began, self._on_agent_heard, self._on_playback_ended, self._failures)
+        self._ears = Ears(
+            guarded(self._on_playback_began),
+            guarded(self._on_agent_heard),
+            guarded(self._on_playback_ended),
+            self._failures,
+        )
         self._turns = Turns(self._ears, settings.metrics_answer_limit_s, guarded(self._record_unanswered))
         self._responses = Responses(guarded(self._record_response), guarded(self._on_unbooked))
         self._model: RealtimeSession[Any] | None = None

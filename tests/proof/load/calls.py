@@ -290,6 +290,7 @@ class _Clock:
     def __init__(self) -> None:
         from realtime_metrics import ears, writer
         from realtime_metrics.recorder import Recorder
+        from realtime_metrics.responses import Responses
 
         self.loop_s = 0.0
         self.ears_s = 0.0
@@ -331,8 +332,9 @@ class _Clock:
         writer._Lane = TimedLane  # type: ignore[misc]
         ears.SoundFinder.hear = heard(ears.SoundFinder.hear)  # type: ignore[method-assign]
         ears.HearingOutput._hear = heard(ears.HearingOutput._hear)  # type: ignore[method-assign]
-        entries = ("add", "close", "generation_completed", "generation_ended", "turn_was_empty", "usage_came_alone")
-        names = [name for name in vars(Recorder) if name.startswith("_on_") or name in entries]
+        for entry in ("completed", "generation_ended", "used_alone"):  # the provider's session calls them
+            setattr(Responses, entry, timed(getattr(Responses, entry)))
+        names = [name for name in vars(Recorder) if name.startswith("_on_") or name in ("add", "close")]
         self.recorder = type("TimedRecorder", (Recorder,), {name: timed(getattr(Recorder, name)) for name in names})
 
     @property
