@@ -5,9 +5,11 @@ import json
 import shutil
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import aiohttp
 import pytest
@@ -31,8 +33,11 @@ class LiveKitServer:
     Attributes:
         env: the variables that lead an agent server and `testcall` here.
         livekit: the same, for a caller.
+        within: what stands before the command of a caller.
         log: what it writes.
     """
+
+    within: Sequence[str] = ()
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "livekit-server.log"
@@ -50,7 +55,7 @@ class LiveKitServer:
             "tcp_port": 0,
             "udp_port": udp_port,
         }
-        self._config = {
+        config = {
             "port": self._port,
             "bind_addresses": [ADDRESS],
             "keys": {KEY: SECRET},
@@ -58,8 +63,9 @@ class LiveKitServer:
             # this machine is busy with tests: it would send nobody to an agent server at load 0.7
             "agents": {"target_load": 2.0},
         }
+        self._command = ["livekit-server", "--config-body", json.dumps(config)]
 
-    async def __aenter__(self) -> "LiveKitServer":
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -71,9 +77,15 @@ class LiveKitServer:
     async def start(self) -> None:
         """Starts it, also again; returns when it answers."""
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                "livekit-server", "--config-body", json.dumps(self._config), stdout=log, stderr=log
-            )
+            self._process = await asyncio.create_subprocess_exec(*self._command, stdout=log, stderr=log)
+        await self.answers()
+
+    async def answers(self) -> None:
+        """Until it does.
+
+        Raises:
+            TimeoutError: it does not.
+        """
         async with asyncio.timeout(20), aiohttp.ClientSession() as client:
             while True:
                 with suppress(aiohttp.ClientError):

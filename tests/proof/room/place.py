@@ -109,7 +109,7 @@ class Ended:
 async def start_testcall(livekit: LiveKitServer, *arguments: str, **env: str) -> asyncio.subprocess.Process:
     """`python -m testcall`, with nothing of the person's keys and settings."""
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "testcall", *arguments),
+        *(*livekit.within, sys.executable, "-m", "testcall", *arguments),
         cwd=PROJECT,
         env=clean_environment({**livekit.env, **env}),
         stdout=asyncio.subprocess.PIPE,

@@ -55,10 +55,10 @@ async def test_five_calls_at_once_are_all_answered_and_every_figure_agrees(tmp_p
     assert otlp.sum("realtime.cost") == {"": pytest.approx(cost_usd)}
 
 
-def scraped(port: int) -> Counter[str]:
+def scraped(port: int, host: str = "127.0.0.1") -> Counter[str]:
     """`/metrics`: each name's sum over its labels."""
     sums: Counter[str] = Counter()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as response:
         for family in text_string_to_metric_families(response.read().decode()):
             for sample in family.samples:
                 sums[sample.name] += sample.value  # type: ignore[assignment]
