@@ -65,10 +65,11 @@ def server_options(settings: Settings, argv: Sequence[str] | None = None) -> dic
     # where only this machine has business, no other gets in, unless a setting opens it
     options["host"] = settings.host or ("127.0.0.1" if shows_figures or not is_deployed else None)
     if shows_figures:
-        from .sinks.prometheus_files import shared_directory
-
         options["prometheus_port"] = settings.metrics_prometheus_port
-        options["prometheus_multiproc_dir"] = shared_directory()
+        if not in_job_process():
+            from .sinks.prometheus import listen_to_jobs
+
+            listen_to_jobs()
     return {name: value for name, value in options.items() if value is not None}
 
 

@@ -75,7 +75,7 @@ LOADS = (
 def main() -> None:
     progress = Progress(console=Console(stderr=True), transient=True)
     with tempfile.TemporaryDirectory() as folder, progress, output_in(Path(folder)):
-        server_options(settings_for(("prometheus",), Path(folder)))  # its values live in files, as in an agent server
+        server_options(settings_for(("prometheus",), Path(folder)))  # counts, as an agent server does
         rounds = progress.track(range(ROUNDS), description="Time on the loop")
         spent = asyncio.run(time_of_a_response(Path(folder), rounds))
         frames = asyncio.run(time_of_frames(progress))

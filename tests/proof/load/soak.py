@@ -83,7 +83,7 @@ def _soak(records: int, jsonl: Path, console: Console) -> int:
     from tests.fakes.samples import response_record
 
     settings = load_settings()
-    server_options(settings)  # the Prometheus values live in files, as in an agent server
+    server_options(settings)  # it counts for the Prometheus sink, as an agent server does
     sinks = {name: _Timed(sink) for name, sink in make_sinks(settings).items()}
     writer = Writer(dict(sinks))
     response, lines, rss_mb = response_record(cost_usd=0.00188), 0, []

@@ -1,34 +1,50 @@
 """Records as Prometheus metrics, which the agent server shows for all its jobs at its own `/metrics`.
 
-Every job is a process of its own, so the values live in files that the server reads at a scrape: `prometheus_files`.
+A job is a process of its own (in the console and on Windows, a thread). Its sink sends what records tell to the process
+of the server, which counts it in memory: nothing goes with a job that ends. The connection is one of `multiprocessing`,
+which gives the key to it to the server's own children only.
 """
 
 import functools
+import json
+import math
 import os
 import socket
-import tempfile
-from typing import Any
+import threading
+import time
+from contextlib import suppress
+from multiprocessing import current_process
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Histogram, disable_created_metrics
 
-from ..records import AnyRecord, ConnectionRecord
+from ..log import OwnFailures
+from ..records import AnyRecord
 from ..settings import Settings
-from .monitoring import ORIGIN, Figure, expected, measurements, origin
-from .prometheus_files import VARIABLE, ReservedFile
+from .monitoring import FIGURES, ORIGIN, Figure, expected, measurements, origin
+
+ADDRESS = "REALTIME_METRICS_ADDRESS"
+"""The environment variable by which jobs find their server: set by the server itself."""
 
 
 class PrometheusSink:
-    """Counts and observes; nothing is kept per session."""
+    """The half in a job: sends what each record tells."""
 
-    def __init__(self, settings: Settings) -> None: ...
+    def __init__(self, settings: Settings) -> None:
+        self._server: Connection | None = None
 
     @staticmethod
     def problem(settings: Settings) -> str | None:
-        """Whether the port and the directory can be had."""
+        """Whether port and connection can be had, and no variable makes the framework's page show files instead."""
+        for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+            if name in os.environ:
+                return f"{name}={os.environ[name]!r} hides the figures from /metrics: unset it, nothing here needs it"
+        try:
+            Listener().close()
+        except OSError as error:
+            folder = os.environ.get("TMPDIR", "")
+            return f"TMPDIR={folder!r}: jobs cannot be listened to there ({error}): name another, short folder"
         host, port = settings.host or "127.0.0.1", settings.metrics_prometheus_port
-        directory = os.environ.get(VARIABLE) or tempfile.gettempdir()
-        if not os.path.isdir(directory) or not os.access(directory, os.W_OK | os.X_OK):
-            return f"{VARIABLE}={directory!r} is no folder that files can be made in: make it, or unset the variable"
         try:
             with socket.create_server((host, port)):
                 return None
@@ -37,35 +53,74 @@ class PrometheusSink:
             return f"METRICS_PROMETHEUS_PORT={port}: {why}: name a free port, or 0 for any; AGENT_HOST sets the address"
 
     def write(self, record: AnyRecord) -> None:
-        """Raises `OSError` once there was no place left for the values of this process."""
-        if isinstance(record, ConnectionRecord):
-            for figure, labels in expected():
-                _series(figure, origin(record) + labels)
-        for figure, value, labels in measurements(record):
-            series = _series(figure, origin(record) + labels)
-            series.observe(value) if figure.buckets else series.inc(value)
-        if ReservedFile.failure is not None:
-            raise OSError(*ReservedFile.failure.args)
+        """Raises `OSError` once the server is gone."""
+        told = [(metric_name(figure), value, origin(record) + own) for figure, value, own in measurements(record)]
+        if self._server is None:
+            self._server = Client(os.environ[ADDRESS], authkey=current_process().authkey)
+        self._server.send_bytes(json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"))
 
     def close(self) -> None:
-        """The figures stay: they are the server's."""
-
-
-@functools.cache
-def _series(figure: Figure, labels: tuple[str, ...]) -> Any:
-    return _metric(figure).labels(*labels)
-
-
-@functools.cache
-def _metric(figure: Figure) -> Any:
-    """A `Counter`, or with buckets a `Histogram`; made when first written: a server empties its files as it starts."""
-    name = metric_name(figure)
-    labels = (*ORIGIN, *figure.labels)
-    if figure.buckets:
-        return Histogram(name, figure.about, labels, buckets=figure.buckets)
-    return Counter(name, figure.about, labels)
+        """What was sent is counted all the same."""
+        if self._server is not None:
+            self._server.close()
 
 
 def metric_name(figure: Figure) -> str:
     """Its name in Prometheus, without the `_total` of a counter."""
     return "_".join(part for part in ("realtime", figure.name, figure.unit) if part)
+
+
+def _metric(figure: Figure) -> Counter | Histogram:
+    labels = (*ORIGIN, *figure.labels)
+    if figure.buckets:
+        return Histogram(metric_name(figure), figure.about, labels, buckets=figure.buckets)
+    return Counter(metric_name(figure), figure.about, labels)
+
+
+METRICS = {metric_name(figure): _metric(figure) for figures in FIGURES.values() for figure in figures}
+"""Those of this process; the server's are shown."""
+_failures = OwnFailures()
+
+
+@functools.cache  # once a process
+def listen_to_jobs() -> None:
+    """The half in the server: from now on, in threads, it counts what its jobs send."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each: when it was made
+    listener = Listener(backlog=128)
+    os.environ[ADDRESS] = str(listener.address)
+    threading.Thread(target=_accept, args=(listener,), name="metrics-jobs", daemon=True).start()
+
+
+def _accept(listener: Listener) -> None:
+    while True:
+        try:
+            connection = listener.accept()
+            threading.Thread(target=_hear, args=(connection,), name="metrics-job", daemon=True).start()
+        except (OSError, RuntimeError):  # no more files or threads for now
+            time.sleep(1)
+
+
+def _hear(connection: Connection) -> None:
+    """Counts what one job sends, to its end; a stranger is not heard."""
+    key = current_process().authkey
+    with connection, suppress(Exception):
+        deliver_challenge(connection, key)
+        answer_challenge(connection, key)
+        while True:
+            _failures.guard("counting what a job sent", _count, connection.recv_bytes())
+
+
+def _count(message: bytes) -> None:
+    for name, value, labels in json.loads(message):
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}")
+        series = METRICS[name].labels(*labels)
+        _show_zeros(*labels[: len(ORIGIN)])
+        series.observe(value) if isinstance(series, Histogram) else series.inc(value)
+
+
+@functools.cache
+def _show_zeros(*of: str) -> None:
+    """At the first connection of an agent and model, which comes before anything is counted."""
+    for figure, labels in expected():
+        METRICS[metric_name(figure)].labels(*of, *labels)
