@@ -11,26 +11,20 @@ from livekit.agents import AgentServer
 from realtime_metrics.records import AnyRecord, ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
 from realtime_metrics.sinks import SINKS
+from realtime_metrics.sinks.base import Sink
 from realtime_metrics.sinks.console import ConsoleSink
 from realtime_metrics.sinks.line import LineSink
 
 
-class DemoSink:
+class DemoSink(Sink):
     """Tables for the first response and the session, lines for the rest."""
 
     def __init__(self, settings: Settings) -> None:
         self._tables, self._lines = ConsoleSink(settings), LineSink(settings)
 
-    @staticmethod
-    def problem(settings: Settings) -> str | None:
-        return None
-
     def write(self, record: AnyRecord) -> None:
         is_first = isinstance(record, ResponseRecord) and record.turn == 1
         (self._tables if is_first or isinstance(record, SessionRecord) else self._lines).write(record)
-
-    def close(self) -> None:
-        """stdout stays open."""
 
 
 # the agent's module reads its settings, and so looks for the sink, when it is imported

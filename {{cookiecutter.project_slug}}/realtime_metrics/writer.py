@@ -13,7 +13,7 @@ from queue import Full, Queue
 
 from .log import clean, logger
 from .records import AnyRecord, SessionRecord
-from .sinks import Sink
+from .sinks.base import Sink
 
 CAPACITY = 1_000
 """Records that wait for a sink at most; about an hour of a busy session."""

@@ -9,6 +9,7 @@ from livekit.agents import function_tool
 from agent import MetricsAgent, settings
 from realtime_metrics.records import AnyRecord
 from realtime_metrics.responses import Responses
+from realtime_metrics.sinks.base import Sink
 from realtime_metrics.sinks.console import ConsoleSink, response_rows
 from tests.fakes.call import FakeCall, until
 from tests.fakes.realtime import FakeRealtimeModel, Reply, Usage
@@ -161,7 +162,7 @@ async def test_a_provider_that_sends_a_time_to_first_token_is_believed_where_not
     assert record.origin.provider == "other"
 
 
-class BrokenSink:
+class BrokenSink(Sink):
     def write(self, record: AnyRecord) -> None:
         raise OSError("the disk is full")
 
@@ -170,7 +171,7 @@ class BrokenSink:
 
 
 async def test_a_sink_that_fails_does_not_disturb_the_call(caplog: pytest.LogCaptureFixture) -> None:
-    async with FakeCall(Reply("Hello."), sinks={"broken": BrokenSink()}) as call:
+    async with FakeCall(Reply("Hello."), sinks={"broken": BrokenSink(settings)}) as call:
         await call.reported(1)
         await call.model.play(Reply("Fine."))
         await call.reported(2)

@@ -10,6 +10,7 @@ from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import AnyRecord, ResponseRecord
 from realtime_metrics.settings import Settings
 from realtime_metrics.sinks import make_sinks
+from realtime_metrics.sinks.base import Sink
 from realtime_metrics.startup import PROVIDER
 from realtime_metrics.writer import Writer
 from tests.fakes.call import until
@@ -65,7 +66,7 @@ class ProjectReporting(Unreported):
         await self.recorder.aclose()
 
 
-class Written:
+class Written(Sink):
     """A sink that counts."""
 
     def __init__(self) -> None:
@@ -77,9 +78,6 @@ class Written:
             self.priced += 1
         elif isinstance(record, ResponseRecord):
             self.unpriced.append(record.cost_reason)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 async def times_on_the_loop_s(reportings: Mapping[str, Unreported], rounds: Iterable[object]) -> dict[str, list[float]]:

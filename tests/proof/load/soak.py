@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psutil  # type: ignore[import-untyped]
 from rich.console import Console
@@ -22,7 +22,7 @@ from demo.agent_process import clean_environment
 
 if TYPE_CHECKING:
     from realtime_metrics.records import AnyRecord, ResponseRecord
-    from realtime_metrics.sinks import Sink
+    from realtime_metrics.sinks.base import Sink
 
 SINKS = "jsonl,log,otlp,prometheus"
 CHUNK = 10_000
@@ -85,7 +85,7 @@ def _soak(records: int, jsonl: Path, console: Console) -> int:
     settings = load_settings()
     server_options(settings)  # it counts for the Prometheus sink, as an agent server does
     sinks = {name: _Timed(sink) for name, sink in make_sinks(settings).items()}
-    writer = Writer(dict(sinks))
+    writer = Writer(cast("dict[str, Sink]", sinks))
     response, lines, rss_mb = response_record(cost_usd=0.00188), 0, []
     began_s = time.monotonic()
     for written in range(1, records + 1):

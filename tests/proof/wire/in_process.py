@@ -20,7 +20,7 @@ from demo.scenario import Scenario
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import ConnectionRecord, CountedRecord, ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
-from realtime_metrics.sinks import Sink
+from realtime_metrics.sinks.base import Sink
 from realtime_metrics.startup import PROVIDER
 from realtime_metrics.writer import Writer
 from tests.fakes.call import KeptRecords, until

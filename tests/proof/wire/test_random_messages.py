@@ -18,6 +18,7 @@ from demo.gemini_session import GeminiConnection
 from demo.scenario import Scenario
 from realtime_metrics.records import AnyRecord
 from realtime_metrics.settings import Settings
+from realtime_metrics.sinks.base import Sink
 from realtime_metrics.sinks.jsonl import JsonlSink
 from tests.fakes.call import until
 from tests.proof.counts import RANDOM_MESSAGES
@@ -112,7 +113,7 @@ class RandomServer(GeminiLiveServer):
         await connection.run()
 
 
-class FlakySink:
+class FlakySink(Sink):
     """Fails at every second record."""
 
     def __init__(self) -> None:
@@ -122,8 +123,6 @@ class FlakySink:
         self.records.append(record)
         if len(self.records) % 2:
             raise OSError("no space left")
-
-    def close(self) -> None: ...
 
 
 @settings(

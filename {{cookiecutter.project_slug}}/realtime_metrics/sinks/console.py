@@ -18,9 +18,9 @@ from ..records import (
     Unanswered,
     UnansweredRecord,
 )
-from ..settings import Settings
 from ..usage import MODALITIES
 from ..waits import FirstAudioFrom
+from .base import Sink
 
 Row = tuple[str, str]
 
@@ -46,23 +46,14 @@ _UNANSWERED: dict[Unanswered, str] = {
 }
 
 
-class ConsoleSink:
+class ConsoleSink(Sink):
     """Prints to stdout, one write a record, so nothing gets between a table's lines.
 
     Width and colours are the terminal's; without one, or with `NO_COLOR`, plain text at 80 columns.
     """
 
-    def __init__(self, settings: Settings) -> None: ...
-
-    @staticmethod
-    def problem(settings: Settings) -> str | None:
-        return None
-
     def write(self, record: AnyRecord) -> None:
         show(_shown(record))
-
-    def close(self) -> None:
-        """stdout stays open."""
 
 
 def show(what: RenderableType) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..records import AnyRecord
 from ..settings import Settings
+from .base import Sink
 
 if sys.platform == "win32":
     import portalocker
@@ -43,7 +44,7 @@ _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _APPENDING = os.O_APPEND | os.O_CREAT | os.O_RDWR | getattr(os, "O_BINARY", 0)
 
 
-class JsonlSink:
+class JsonlSink(Sink):
     """Appends to `METRICS_JSONL_PATH`.
 
     The file is opened for every line, so one that was rotated away is made anew, and locked meanwhile, so agents do not
@@ -74,9 +75,6 @@ class JsonlSink:
             self._append(fd, line.encode())
         finally:
             os.close(fd)
-
-    def close(self) -> None:
-        """Nothing is held open between lines."""
 
     def _append(self, fd: int, line: bytes) -> None:
         status = os.fstat(fd)

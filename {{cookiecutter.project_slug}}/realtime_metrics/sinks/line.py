@@ -5,24 +5,15 @@ from rich.text import Text
 
 from ..log import clean
 from ..records import AnyRecord, ConnectionRecord, ResponseRecord, SessionRecord, UnansweredRecord
-from ..settings import Settings
+from .base import Sink
 from .console import connection_line, show, unanswered_line
 
 
-class LineSink:
+class LineSink(Sink):
     """Prints to stdout like the console sink, but never more than a line."""
-
-    def __init__(self, settings: Settings) -> None: ...
-
-    @staticmethod
-    def problem(settings: Settings) -> str | None:
-        return None
 
     def write(self, record: AnyRecord) -> None:
         show(Group(line(record)))  # Rich would join a bare text to one that wraps
-
-    def close(self) -> None:
-        """stdout stays open."""
 
 
 def line(record: AnyRecord) -> Text:

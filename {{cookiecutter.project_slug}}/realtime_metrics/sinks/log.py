@@ -2,21 +2,12 @@
 
 from ..log import logger
 from ..records import AnyRecord, ResponseRecord
-from ..settings import Settings
+from .base import Sink
 
 
-class LogSink:
+class LogSink(Sink):
     """Logs at INFO."""
-
-    def __init__(self, settings: Settings) -> None: ...
-
-    @staticmethod
-    def problem(settings: Settings) -> str | None:
-        return None
 
     def write(self, record: AnyRecord) -> None:
         name = f"response {record.turn}" if isinstance(record, ResponseRecord) else record.kind
         logger.info("metrics of %s", name, extra={"metrics": record.as_dict()})
-
-    def close(self) -> None:
-        """The framework owns the logger."""

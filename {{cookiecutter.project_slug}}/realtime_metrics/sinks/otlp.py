@@ -25,6 +25,7 @@ from opentelemetry.sdk.resources import Resource
 from ..log import clean, logger
 from ..records import AnyRecord
 from ..settings import PROJECT, Settings
+from .base import Sink
 from .monitoring import CACHED, THOUGHTS, TOKENS, TOOL_USE, WAIT_BUCKETS_S, Figure, measurements, origin
 
 FLUSH_S = 3.0
@@ -58,7 +59,7 @@ _said = False
 Attributes = dict[str, str]
 
 
-class OtlpSink:
+class OtlpSink(Sink):
     """Counts and observes; a thread of the OpenTelemetry SDK exports."""
 
     def __init__(self, settings: Settings) -> None:

@@ -21,13 +21,14 @@ from prometheus_client import Counter, Histogram, disable_created_metrics
 from ..log import OwnFailures
 from ..records import AnyRecord
 from ..settings import Settings
+from .base import Sink
 from .monitoring import FIGURES, ORIGIN, Figure, expected, measurements, origin
 
 ADDRESS = "REALTIME_METRICS_ADDRESS"
 """The environment variable by which jobs find their server: set by the server itself."""
 
 
-class PrometheusSink:
+class PrometheusSink(Sink):
     """The half in a job: sends what each record tells."""
 
     def __init__(self, settings: Settings) -> None:

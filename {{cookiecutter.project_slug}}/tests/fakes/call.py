@@ -14,7 +14,7 @@ from realtime_metrics.provider import Provider
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import AnyRecord, ConnectionRecord, ResponseRecord, SessionRecord, UnansweredRecord
 from realtime_metrics.settings import Settings
-from realtime_metrics.sinks import Sink
+from realtime_metrics.sinks.base import Sink
 from realtime_metrics.writer import Writer
 from tests.fakes.ears import Ears
 from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Reply
@@ -23,7 +23,7 @@ from tests.fakes.speaker import Speaker
 GEMINI = GoogleLive()
 
 
-class KeptRecords:
+class KeptRecords(Sink):
     """A sink that keeps what it gets."""
 
     def __init__(self) -> None:
