@@ -7,7 +7,7 @@ and counted in the session's record.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from queue import Full, Queue
 
@@ -47,26 +47,21 @@ class Writer:
             self._closer = threading.Thread(target=self._close, args=(last,), name="metrics-close", daemon=True)
             self._closer.start()
 
-    async def drained(self, timeout_s: float = DRAIN_S) -> None:
-        """Returns when everything is written, at the latest after `timeout_s`."""
+    async def drained(self) -> None:
+        """Returns when everything is written, at the latest `DRAIN_S` after `close`."""
         if self._closer is not None:
-            await asyncio.to_thread(self._wait, timeout_s)
+            await asyncio.to_thread(self._closer.join)
 
     def _close(self, last: SessionRecord) -> None:
-        give_up_at = time.monotonic() + SETTLE_S
+        began = time.monotonic()
         for lane in self._lanes:
-            lane.wait_until_idle(give_up_at)
+            lane.wait_until_idle(began + SETTLE_S)
         whole = replace(last, sinks={lane.name: lane.counts for lane in self._lanes})
         for lane in self._lanes:
             lane.put(whole)
             lane.put(None)
-
-    def _wait(self, timeout_s: float) -> None:
-        give_up_at = time.monotonic() + timeout_s
-        if self._closer is not None:
-            self._closer.join(timeout_s)
         for lane in self._lanes:
-            lane.thread.join(max(0.0, give_up_at - time.monotonic()))
+            lane.thread.join(max(0.0, began + DRAIN_S - time.monotonic()))
             if lane.thread.is_alive():
                 logger.error("metrics sink %s does not end: giving up on %d records", lane.name, lane.waiting)
 
@@ -79,7 +74,6 @@ class _Lane:
         self._sink = sink
         self._queue: Queue[AnyRecord | None] = Queue(capacity)
         self._written = self._failed = self._dropped = 0
-        self._idle = threading.Condition()
         self.thread = threading.Thread(target=self._run, name=f"metrics-{name}", daemon=True)
         self.thread.start()
 
@@ -93,6 +87,7 @@ class _Lane:
         return {"written": self._written, "failed": self._failed, "dropped": self._dropped + self.waiting}
 
     def put(self, record: AnyRecord | None) -> None:
+        """Hands a record over; `None` is the end."""
         try:
             self._queue.put_nowait(record)
         except Full:
@@ -101,37 +96,27 @@ class _Lane:
                 logger.error("metrics sink %s is too slow or stuck: dropping what is over (said once)", self.name)
 
     def wait_until_idle(self, give_up_at: float) -> None:
-        with self._idle:
-            self._idle.wait_for(lambda: not self.waiting, max(0.0, give_up_at - time.monotonic()))
+        with self._queue.all_tasks_done:
+            self._queue.all_tasks_done.wait_for(lambda: not self.waiting, max(0.0, give_up_at - time.monotonic()))
 
     def _run(self) -> None:
         while (record := self._queue.get()) is not None:
             self._write(record)
-            self._done()
-        self._try(lambda: self._sink.close())
-        self._done()
+            self._queue.task_done()
+        try:
+            self._sink.close()
+        except BaseException as error:
+            self._complain(error)
 
     def _write(self, record: AnyRecord) -> None:
-        if self._try(lambda: self._sink.write(record)):
+        try:
+            self._sink.write(record)
             self._written += 1
-        else:
+        except BaseException as error:  # a sink may even want to exit: not from here
+            self._complain(error)
             self._failed += 1
 
-    def _done(self) -> None:
-        with self._idle:
-            self._queue.task_done()
-            self._idle.notify_all()
-
-    def _try(self, action: Callable[[], None]) -> bool:
-        try:
-            action()
-        except BaseException as error:  # a sink may even want to exit: not from here
-            if not self._failed:
-                logger.error(
-                    "metrics sink %s fails: %s: %s (said once; failures are counted)",
-                    self.name,
-                    type(error).__name__,
-                    clean(error),
-                )
-            return False
-        return True
+    def _complain(self, error: BaseException) -> None:
+        if not self._failed:
+            what = f"{type(error).__name__}: {clean(error)}"
+            logger.error("metrics sink %s fails: %s (said once; failures are counted)", self.name, what)

@@ -53,15 +53,16 @@ class SinkWithoutClose:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session's record waits only a moment for a sink that is stuck."""
+    """The end of a call waits only a moment for a sink that is stuck."""
     monkeypatch.setattr(writer_module, "SETTLE_S", 0.05)
+    monkeypatch.setattr(writer_module, "DRAIN_S", 1.0)
 
 
 async def written(writer: Writer, turns: int = 3) -> None:
     for turn in range(1, turns + 1):
         writer.write(response_record(turn=turn))
     writer.close(session_record())
-    await writer.drained(1.0)
+    await writer.drained()
 
 
 async def test_every_sink_gets_every_record_in_order_and_the_session_last() -> None:

@@ -300,8 +300,8 @@ class _Clock:
         clock = self
 
         class TimedLane(writer._Lane):
-            def _done(self) -> None:  # the last that the thread does before it waits
-                super()._done()
+            def _write(self, record: Any) -> None:
+                super()._write(record)
                 clock._of_thread_s[id(self)] = time.thread_time()
 
         def timed(method: Callable[..., Any]) -> Callable[..., Any]:
