@@ -1,7 +1,7 @@
 """Records on the terminal: a line per connection, the recipe's table per response, a summary per session."""
 
 import sys
-from io import BytesIO, TextIOWrapper
+from collections.abc import Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
@@ -35,7 +35,6 @@ _SINCE: dict[FirstAudioFrom | None, str] = {
     "model": "since the model created the response",
 }
 
-
 _UNANSWERED: dict[Unanswered, str] = {
     "no_response": "no response came",
     "response_without_audio": "the response had no audio",
@@ -44,6 +43,21 @@ _UNANSWERED: dict[Unanswered, str] = {
     "connection_lost": "the connection to the provider was lost",
     "call_ended": "the call ended before",
 }
+
+_TOKEN_ROWS = (
+    ("Input Tokens", "input_tokens"),
+    *((f"↳ {modality.capitalize()} Tokens", f"input_{modality}_tokens") for modality in MODALITIES),
+    ("↳ Unknown Modality", "input_unknown_tokens"),
+    ("↳ Cached Tokens", "input_cached_tokens"),
+    ("Output Tokens", "output_tokens"),
+    *((f"↳ {modality.capitalize()} Tokens", f"output_{modality}_tokens") for modality in MODALITIES),
+    ("↳ Unknown Modality", "output_unknown_tokens"),
+    ("Thoughts Tokens", "thoughts_tokens"),
+    ("Tool Use Tokens", "tool_use_tokens"),
+    ("Total Tokens", "total_tokens"),
+)
+_SHOWN_ALWAYS = {"Input Tokens", "Output Tokens", "Total Tokens", "↳ Audio Tokens", "↳ Text Tokens", "↳ Cached Tokens"}
+"""The others are shown where there are some."""
 
 
 class ConsoleSink(Sink):
@@ -58,32 +72,21 @@ class ConsoleSink(Sink):
 
 def show(what: RenderableType) -> None:
     """Writes it to stdout, at once, with the signs that stdout's encoding has."""
-    text = rendered(what, Console(file=sys.stdout))
-    sys.stdout.write(_encodable(text, sys.stdout.encoding or "utf-8"))
+    text, encoding = rendered(what, Console(file=sys.stdout)), sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def rendered(what: RenderableType, terminal: Console) -> str:
     """The text, with the control codes that `terminal` takes."""
-    page = Console(
-        file=TextIOWrapper(BytesIO(), encoding=terminal.encoding),  # Rich draws rules with what it has
-        width=min(terminal.width or 80, MAX_WIDTH),  # `COLUMNS=0` is no width
-        force_terminal=terminal.is_terminal,
-        color_system=terminal.color_system,  # type: ignore[arg-type]
-        no_color=terminal.no_color,
-        highlight=False,
-    )
-    with page.capture() as capture:
-        page.print(what)
+    terminal.width = min(terminal.width or 80, MAX_WIDTH)  # `COLUMNS=0` is no width
+    with terminal.capture() as capture:
+        terminal.print(what)
     return capture.get()
-
-
-def _encodable(text: str, encoding: str) -> str:
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
-    return text
 
 
 def _shown(record: AnyRecord) -> RenderableType:
@@ -100,18 +103,17 @@ def _shown(record: AnyRecord) -> RenderableType:
 def connection_line(record: ConnectionRecord) -> Text:
     """That the provider was connected, or connected again."""
     verb = "reconnected" if record.reconnect else "connected"
-    how = (" after the provider announced the end of the connection" if record.go_away else "") + (
-        ", conversation resumed" if record.resumed else ""
-    )
-    line = Text("● ", style="green")
+    announced = " after the provider announced the end of the connection" if record.go_away else ""
+    resumed = ", conversation resumed" if record.resumed else ""
     where = clean(f"{record.origin.provider} {record.origin.model}")
-    return line.append(f"{verb} to {where} in {record.connection_s:.3f} s{how}", style="default")
+    line = f"{verb} to {where} in {record.connection_s:.3f} s{announced}{resumed}"
+    return Text("● ", "green").append(line, "default")
 
 
 def unanswered_line(record: UnansweredRecord) -> Text:
     """That nobody answered the caller, and why."""
-    line = Text("● ", style="red")
-    return line.append(f"nobody answered the caller for {record.waited_s:.1f} s: {_UNANSWERED[record.reason]}", "bold")
+    line = f"nobody answered the caller for {record.waited_s:.1f} s: {_UNANSWERED[record.reason]}"
+    return Text("● ", "red").append(line, "bold")
 
 
 def response_rows(record: ResponseRecord) -> list[Row]:
@@ -135,24 +137,18 @@ def response_rows(record: ResponseRecord) -> list[Row]:
 def session_rows(record: SessionRecord) -> list[Row]:
     """What a session comes to."""
     sums = record.sums
-    counts = {
+    responses = {
         "interrupted": sums.interrupted,
         "silent": sums.silent,
         "without usage": sums.without_usage,
         "talked over": sums.talk_overs,
-        f"over the budget of {record.latency_budget_s} s": record.over_latency_budget or 0,
+        f"over the budget of {record.latency_budget_s} s": record.over_latency_budget,
     }
     connections = {"reconnects": sums.reconnects, "resumed": sums.resumptions, "announced ends": record.go_aways}
-    waits = (
-        f"p50 {record.time_to_first_audio_p50_s:.3f} s, p95 {record.time_to_first_audio_p95_s:.3f} s, "
-        f"max {record.time_to_first_audio_max_s:.3f} s"
-        if record.time_to_first_audio_p50_s is not None
-        else f"n/a ({record.time_to_first_audio_reason})"
-    )
     rows = [
-        ("User Turns", f"{record.user_turns}" + (f", {record.unanswered} unanswered" if record.unanswered else "")),
-        ("Responses", str(sums.responses) + "".join(f", {count} {what}" for what, count in counts.items() if count)),
-        ("Time to First Audio", waits),
+        ("User Turns", _with(record.user_turns, {"unanswered": record.unanswered})),
+        ("Responses", _with(sums.responses, responses)),
+        ("Time to First Audio", _waits(record)),
         ("Longest Wait", _known(record.longest_wait_s, "{:.3f} s", "nobody waited for an answer")),
         ("First Audio After", _known(record.first_audio_after_s, "{:.3f} s", "none was heard")),
         ("Greeting", _known(sums.greeting_s, "{:.3f} s", "none was asked for, or it was not heard")),
@@ -160,7 +156,7 @@ def session_rows(record: SessionRecord) -> list[Row]:
         ("Cost", _cost(record)),
         ("Prices", record.price_data + (f", of {sums.price_date}" if sums.price_date else "")),
         ("Duration", f"{record.duration_s:.1f} s"),
-        ("Connections", f"{sums.connections}" + "".join(f", {n} {what}" for what, n in connections.items() if n)),
+        ("Connections", _with(sums.connections, connections)),
     ]
     if record.unbooked_total_tokens:
         usd = _known(record.unbooked_cost_usd, "${:.6f}", "price unknown")
@@ -170,8 +166,7 @@ def session_rows(record: SessionRecord) -> list[Row]:
     for name, counted in record.sinks.items():
         if counted["failed"] or counted["dropped"]:
             rows.append((f"Sink {name}", f"{counted['failed']} records failed, {counted['dropped']} dropped"))
-    rows.append(("Ended", record.end_reason))
-    return rows
+    return [*rows, ("Ended", record.end_reason)]
 
 
 def _table(title: str, rows: list[Row], colour: str, *, cut: bool) -> RenderableType:
@@ -187,25 +182,11 @@ def _table(title: str, rows: list[Row], colour: str, *, cut: bool) -> Renderable
 
 
 def _token_rows(record: CountedRecord) -> list[Row]:
-    tokens, reason = record.tokens, record.usage_reason
-    rows = [("Input Tokens", _tokens(tokens["input_tokens"], reason))]
-    rows += _modality_rows(record, "input")
-    rows += [("↳ Cached Tokens", _tokens(tokens["input_cached_tokens"], reason))]
-    rows += [("Output Tokens", _tokens(tokens["output_tokens"], reason))]
-    rows += _modality_rows(record, "output")
-    others = {"Thoughts Tokens": tokens["thoughts_tokens"], "Tool Use Tokens": tokens["tool_use_tokens"]}
-    rows += [(name, f"{count:,}") for name, count in others.items() if count]
-    return [*rows, ("Total Tokens", _tokens(tokens["total_tokens"], reason))]
-
-
-def _modality_rows(record: CountedRecord, group: str) -> list[Row]:
-    """Audio and text always, others where there are some."""
     rows = []
-    for modality in (*MODALITIES, "unknown"):
-        count = record.tokens[f"{group}_{modality}_tokens"]
-        if count or modality in ("audio", "text"):
-            name = "Unknown Modality" if modality == "unknown" else f"{modality.capitalize()} Tokens"
-            rows.append((f"↳ {name}", _tokens(count, record.usage_reason)))
+    for name, field in _TOKEN_ROWS:
+        count = record.tokens[field]
+        if count or name in _SHOWN_ALWAYS:
+            rows.append((name, _known(count, "{:,}", record.usage_reason)))
     return rows
 
 
@@ -218,6 +199,13 @@ def _wait(record: ResponseRecord) -> str:
     if tools:
         tools = f", of which {wait.tools_s:.1f} s {tools}" if wait.tools_s and wait.tools_s >= 0.05 else f", {tools}"
     return f"{wait.time_to_first_audio_s:.3f} s{over} ({_SINCE[wait.time_to_first_audio_from]}{tools})"
+
+
+def _waits(record: SessionRecord) -> str:
+    if record.time_to_first_audio_p50_s is None:
+        return f"n/a ({record.time_to_first_audio_reason})"
+    p50, p95 = f"p50 {record.time_to_first_audio_p50_s:.3f} s", f"p95 {record.time_to_first_audio_p95_s:.3f} s"
+    return f"{p50}, {p95}, max {record.time_to_first_audio_max_s:.3f} s"
 
 
 def _cut_short(record: ResponseRecord) -> list[Row]:
@@ -242,8 +230,9 @@ def _cost(record: CountedRecord) -> str:
     return f"${record.cost_usd:.6f}" + (f" ({record.cost_note})" if record.cost_note else "")
 
 
-def _tokens(count: int | None, reason: str | None) -> str:
-    return _known(count, "{:,}", reason)
+def _with(total: int, parts: Mapping[str, int | None]) -> str:
+    """A number, and what it holds that is worth a word."""
+    return ", ".join([str(total), *(f"{count} {what}" for what, count in parts.items() if count)])
 
 
 def _known(value: float | None, form: str, reason: str | None) -> str:
