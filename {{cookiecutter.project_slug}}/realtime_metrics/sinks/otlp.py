@@ -11,16 +11,17 @@ import os
 import re
 import threading
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from multiprocessing.util import Finalize
+from typing import Any
 from urllib.parse import urlsplit
 
 from livekit.agents.telemetry.trace_types import gen_ai_provider_name
 from opentelemetry import metrics
 from opentelemetry.sdk import metrics as sdk
-from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from ..log import clean, logger
 from ..records import AnyRecord
@@ -33,12 +34,11 @@ FLUSH_S = 3.0
 
 _PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 _METRICS_PROTOCOL = "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"
-_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS")
-_HEADER = re.compile(r"\s*[!#-'*+.^-z|~0-9A-Z-]+\s*=[ -~]*")
 _PROTOCOLS = ("http/protobuf", "grpc")
 _TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS")
+_HEADER = re.compile(r"\s*[!#-'*+.^-z|~0-9A-Z-]+\s*=[ -~]*")
 
-_FRAMEWORK_METER = "livekit-agents"
 _BOUNDED_ATTRIBUTES = {
     *("model_name", "model_provider", "connection_reused", "severity", "error.type"),
     *(f"gen_ai.{name}" for name in ("operation.name", "provider.name", "request.model", "response.model")),
@@ -49,12 +49,6 @@ _TOKEN_BUCKETS = tuple(4**exponent for exponent in range(14))
 """Those that the conventions advise for `gen_ai.client.token.usage`."""
 _UNITS = {"seconds": "s", "usd": "USD", "tokens": "{token}", "": "1"}
 _USAGE = "gen_ai.client.inference.usage"
-
-_EXPORTER_LOGGERS = (
-    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
-    "opentelemetry.exporter.otlp.proto.grpc.exporter",
-)
-_said = False
 
 Attributes = dict[str, str]
 
@@ -67,7 +61,7 @@ class OtlpSink(Sink):
 
     @staticmethod
     def problem(settings: Settings) -> str | None:
-        if (protocol := _protocol(os.environ)) not in _PROTOCOLS:
+        if (protocol := _protocol()) not in _PROTOCOLS:
             name = _METRICS_PROTOCOL if os.environ.get(_METRICS_PROTOCOL) else _PROTOCOL
             return f"{name}={protocol!r} is not supported: choose from {', '.join(_PROTOCOLS)}"
         for name in _HEADERS:
@@ -86,16 +80,13 @@ class OtlpSink(Sink):
         }
         for figure, value, labels in measurements(record):
             for name, attributes in _named(figure, labels):
-                if figure.buckets:
-                    _histogram(name, figure).record(value, shared | attributes)
-                elif value:
-                    _counter(name, figure).add(value, shared | attributes)
+                _instrument(name, figure)(value, shared | attributes)
 
     def close(self) -> None:
         """Exports what is not yet; the provider goes on for other sessions of the process."""
         provider = metrics.get_meter_provider()
         if isinstance(provider, sdk.MeterProvider):
-            _within(FLUSH_S, provider.force_flush)
+            _within_flush_s(provider.force_flush)
 
 
 def _named(figure: Figure, labels: tuple[str, ...]) -> Iterator[tuple[str, Attributes]]:
@@ -111,16 +102,14 @@ def _named(figure: Figure, labels: tuple[str, ...]) -> Iterator[tuple[str, Attri
 
 
 @functools.cache
-def _counter(name: str, figure: Figure) -> metrics.Counter:
+def _instrument(name: str, figure: Figure) -> Callable[[float, Attributes], None]:
+    """What takes a value and its attributes; made once."""
+    meter, unit = metrics.get_meter("realtime_metrics"), _UNITS[figure.unit]
+    if figure.buckets:
+        buckets = figure.buckets
+        return meter.create_histogram(name, unit, figure.about, explicit_bucket_boundaries_advisory=buckets).record
     about = "" if name.startswith(_USAGE) else figure.about
-    return metrics.get_meter("realtime_metrics").create_counter(name, _UNITS[figure.unit], about)
-
-
-@functools.cache
-def _histogram(name: str, figure: Figure) -> metrics.Histogram:
-    return metrics.get_meter("realtime_metrics").create_histogram(
-        name, _UNITS[figure.unit], figure.about, explicit_bucket_boundaries_advisory=figure.buckets
-    )
+    return meter.create_counter(name, unit, about).add
 
 
 @functools.cache
@@ -131,84 +120,64 @@ def _provide_meters(agent_name: str) -> None:
             "a MeterProvider is set already: the metrics go where it exports to, OTEL_EXPORTER_OTLP_… is not read"
         )
         return
-    _say_failures_once()
     reader = PeriodicExportingMetricReader(_exporter())
     provider = sdk.MeterProvider([reader], _resource(agent_name), shutdown_on_exit=False, views=_views())
     metrics.set_meter_provider(provider)
     # a job's process ends without `atexit`; the framework's turn metrics come after the last record
-    Finalize(None, _within, (FLUSH_S, provider.shutdown), exitpriority=0)
+    Finalize(None, _within_flush_s, (provider.shutdown,), exitpriority=0)
     if (urlsplit(os.environ.get("LIVEKIT_URL", "")).hostname or "").endswith(".livekit.cloud"):
         logger.info("metrics go to the OTLP endpoint, not to LiveKit Cloud, which gets traces and logs as before")
 
 
+def _protocol() -> str:
+    return os.environ.get(_METRICS_PROTOCOL) or os.environ.get(_PROTOCOL) or "http/protobuf"
+
+
 def _exporter() -> MetricExporter:
     """The exporter of the protocol that the environment asks for; all else it reads there itself."""
-    preferred: dict[type, AggregationTemporality] | None = None
-    if not os.environ.get(_TEMPORALITY):
-        # a job's process lives for one call: of cumulative sums that short, a backend sees no increase
-        delta = AggregationTemporality.DELTA
-        preferred = {sdk.Counter: delta, sdk.Histogram: delta}
-    if _protocol(os.environ) == "grpc":
+    # a job's process lives for one call: of cumulative sums that short, a backend sees no increase
+    os.environ[_TEMPORALITY] = os.environ.get(_TEMPORALITY) or "delta"
+    for name in ("http.metric_exporter", "grpc.exporter"):
+        logging.getLogger(f"opentelemetry.exporter.otlp.proto.{name}").addFilter(_only_the_first)
+    if _protocol() == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcExporter
 
-        return GrpcExporter(preferred_temporality=preferred)
+        return GrpcExporter()
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpExporter
 
-    return HttpExporter(preferred_temporality=preferred)
-
-
-def _protocol(environ: Mapping[str, str]) -> str:
-    return environ.get(_METRICS_PROTOCOL) or environ.get(_PROTOCOL) or "http/protobuf"
+    return HttpExporter()
 
 
 def _resource(agent_name: str) -> Resource:
     """Who exports: what the `OTEL_…` variables say before what we know; an instance is a process."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
-    detected = Resource.create()
-    ours = {"service.version": project["version"]}
-    said = dict(detected.attributes)
-    if str(said["service.name"]).startswith("unknown_service"):  # what the SDK says where nobody does
-        said["service.name"] = agent_name or project["name"]
-    return Resource(ours | said)
+    known = {"service.name": agent_name or project["name"], "service.version": project["version"]}
+    return Resource.create({**known, **OTELResourceDetector().detect().attributes})
 
 
 def _views() -> list[View]:
     """For the framework's instruments; each matches one view, so nothing is counted twice."""
-    kept = {"meter_name": _FRAMEWORK_METER, "attribute_keys": _BOUNDED_ATTRIBUTES}
+    kept: Any = {"meter_name": "livekit-agents", "attribute_keys": _BOUNDED_ATTRIBUTES}
     seconds, tokens = (ExplicitBucketHistogramAggregation(buckets) for buckets in (WAIT_BUCKETS_S, _TOKEN_BUCKETS))
     return [
-        View(instrument_type=sdk.Counter, **kept),  # type: ignore[arg-type]
-        View(instrument_type=sdk.Histogram, instrument_unit="s", aggregation=seconds, **kept),  # type: ignore[arg-type]
-        View(instrument_type=sdk.Histogram, instrument_unit="{token}", aggregation=tokens, **kept),  # type: ignore[arg-type]
+        View(instrument_type=sdk.Counter, **kept),
+        View(instrument_type=sdk.Histogram, instrument_unit="s", aggregation=seconds, **kept),
+        View(instrument_type=sdk.Histogram, instrument_unit="{token}", aggregation=tokens, **kept),
     ]
 
 
-def _within(timeout_s: float, action: Callable[[], object]) -> None:
-    """Does it, and waits at most so long: the SDK's own timeouts do not hold while it tries an endpoint again."""
-
-    def quietly() -> None:
-        try:
-            action()
-        except Exception as error:
-            logger.error("metrics are not exported: %s", clean(error))
-
-    work = threading.Thread(target=quietly, name="realtime-metrics-otlp", daemon=True)
+def _within_flush_s(action: Callable[[], object]) -> None:
+    """Does it, and waits at most `FLUSH_S`: the SDK's own timeouts do not hold while it tries an endpoint again."""
+    work = threading.Thread(target=action, name="realtime-metrics-otlp", daemon=True)
     work.start()
-    work.join(timeout_s)
+    work.join(FLUSH_S)
 
 
-def _say_failures_once() -> None:
-    for name in _EXPORTER_LOGGERS:
-        logging.getLogger(name).addFilter(_first_only)
-
-
-def _first_only(record: logging.LogRecord) -> bool:
+def _only_the_first(record: logging.LogRecord) -> bool:
     """The exporters log every attempt; the first tells all."""
-    global _said
-    if not _said:
-        _said = True
-        logger.error(
-            "metrics cannot be exported by OTLP, see OTEL_EXPORTER_OTLP_ENDPOINT: %s (said once; the call goes on)",
-            clean(record.getMessage()),
-        )
+    logging.getLogger(record.name).disabled = True
+    logger.error(
+        "metrics cannot be exported by OTLP, see OTEL_EXPORTER_OTLP_ENDPOINT: %s (said once; the call goes on)",
+        clean(record.getMessage()),
+    )
     return False
