@@ -1,5 +1,6 @@
 """One JSON object a line, whatever happens to the file."""
 
+import io
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,10 +93,19 @@ def test_an_existing_file_is_appended_to(path: Path) -> None:
     assert turns_in(path) == [1, 2, 3]
 
 
+class ShortFile(io.FileIO):
+    """Takes only a part of what it is given."""
+
+    bytes_at_once = 1000
+
+    def write(self, data: Any) -> int:
+        return super().write(data[: self.bytes_at_once])
+
+
 SHORT_WRITES = """
-import os
-write_all = os.write
-os.write = lambda fd, data: write_all(fd, data[:1000])
+import portalocker.utils
+from tests.test_sinks_jsonl import ShortFile
+portalocker.utils.open = lambda path, mode, buffering, opener: ShortFile(path, mode, opener=opener)
 """
 
 
@@ -128,10 +139,10 @@ def test_a_line_that_a_killed_process_left_unfinished_does_not_spoil_the_next(pa
 
 @pytest.mark.parametrize("bytes_at_once", [1, 7, 1000])
 def test_short_writes_still_make_whole_lines(path: Path, bytes_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_all = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: write_all(fd, data[:bytes_at_once]))
-    write(path, 1, 2)
-    monkeypatch.undo()
+    monkeypatch.setattr(ShortFile, "bytes_at_once", bytes_at_once)
+    with ShortFile(path, "a+") as file:
+        for turn in (1, 2):
+            jsonl._append(file, json.dumps({"turn": turn, "text": "x" * 3000}).encode() + b"\n")
     assert turns_in(path) == [1, 2]
 
 

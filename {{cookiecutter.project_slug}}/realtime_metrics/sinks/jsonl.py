@@ -4,44 +4,17 @@ import contextlib
 import json
 import os
 import stat
-import sys
-import time
 from pathlib import Path
+from typing import IO
+
+import portalocker
 
 from ..records import AnyRecord
 from ..settings import Settings
 from .base import Sink
 
-if sys.platform == "win32":
-    import portalocker
-
-    def _lock(fd: int) -> None:
-        try:
-            portalocker.lock(fd, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        except portalocker.LockException as error:
-            raise BlockingIOError from error
-
-    def _byte_at(fd: int, position: int) -> bytes:
-        os.lseek(fd, position, os.SEEK_SET)
-        return os.read(fd, 1)
-else:
-    import fcntl
-
-    def _lock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _byte_at(fd: int, position: int) -> bytes:
-        return os.pread(fd, 1, position)
-
-
 LOCK_S = 2.0
 """How long a line waits for a file that somebody else has locked; agents hold it for less than a millisecond."""
-
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-
-# Every call of the system lets the audio's thread run, and waits for it to come back: so as few as can be, without
-# Python's file objects, which make twice as many.
-_APPENDING = os.O_APPEND | os.O_CREAT | os.O_RDWR | getattr(os, "O_BINARY", 0)
 
 
 class JsonlSink(Sink):
@@ -57,7 +30,6 @@ class JsonlSink(Sink):
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.metrics_jsonl_path
-        self._written: tuple[tuple[int, int], int] | None = None
 
     @staticmethod
     def problem(settings: Settings) -> str | None:
@@ -68,28 +40,33 @@ class JsonlSink(Sink):
         return None
 
     def write(self, record: AnyRecord) -> None:
-        line = _JSON.encode(record.as_dict()) + "\n"
-        fd = os.open(self._path, _APPENDING, 0o600)
+        line = json.dumps(record.as_dict(), ensure_ascii=False, allow_nan=False) + "\n"
         try:
-            _lock_soon(fd)
-            self._append(fd, line.encode())
-        finally:
-            os.close(fd)
+            with portalocker.Lock(
+                self._path, "a+b", timeout=LOCK_S, check_interval=0.001, buffering=0, opener=_open_privately
+            ) as file:
+                _append(file, line.encode())
+        except portalocker.AlreadyLocked:
+            raise TimeoutError(f"somebody else has had the file locked for {LOCK_S:g} s") from None
 
-    def _append(self, fd: int, line: bytes) -> None:
-        status = os.fstat(fd)
-        file, size = (status.st_dev, status.st_ino), status.st_size
-        ours = self._written == (file, size)  # nobody has written since we did: it ends with our line
-        if size and not ours and _byte_at(fd, size - 1) != b"\n":
+
+def _open_privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _append(file: IO[bytes], line: bytes) -> None:
+    size = os.fstat(file.fileno()).st_size
+    if size:
+        file.seek(size - 1)
+        if file.read(1) != b"\n":
             line = b"\n" + line
-        self._written = file, size + len(line)
-        try:
-            while line:
-                line = line[os.write(fd, line) :]
-        except OSError:
-            self._written = None
-            _take_back(fd, size)
-            raise
+    try:
+        while line:
+            line = line[file.write(line) :]
+    except OSError:
+        with contextlib.suppress(OSError):  # a device cannot be cut
+            file.truncate(size)
+        raise
 
 
 def _why_unusable(path: Path) -> str | None:
@@ -105,19 +82,3 @@ def _why_unusable(path: Path) -> str | None:
     if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
         return "it is a folder" if stat.S_ISDIR(mode) else "it is no file"
     return None if os.access(path, os.R_OK | os.W_OK) else "permission denied"
-
-
-def _lock_soon(fd: int) -> None:
-    give_up_at = time.monotonic() + LOCK_S
-    while True:
-        try:
-            return _lock(fd)
-        except BlockingIOError:
-            if time.monotonic() > give_up_at:
-                raise TimeoutError(f"somebody else has had the file locked for {LOCK_S:g} s") from None
-            time.sleep(0.001)
-
-
-def _take_back(fd: int, size: int) -> None:
-    with contextlib.suppress(OSError):  # a device cannot be cut
-        os.ftruncate(fd, size)
