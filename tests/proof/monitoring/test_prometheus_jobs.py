@@ -27,6 +27,7 @@ from prometheus_client import REGISTRY, generate_latest
 from demo.agent_process import PROJECT, clean_environment
 from realtime_metrics.records import AnyRecord
 from realtime_metrics.settings import Settings, SettingsError
+from realtime_metrics.sinks.base import Sink
 from realtime_metrics.sinks.monitoring import ORIGIN
 from realtime_metrics.sinks.prometheus import ADDRESS, PrometheusSink, listen_to_jobs
 from realtime_metrics.startup import checked_settings, server_options
@@ -171,7 +172,7 @@ async def test_what_may_come_is_shown_as_0_from_the_first_connection_on() -> Non
     assert shown("realtime_time_to_first_audio_seconds_count", since="user_speech_end") == 0
 
 
-class Kept:
+class Kept(Sink):
     """A sink."""
 
     def __init__(self) -> None:
@@ -179,8 +180,6 @@ class Kept:
 
     def write(self, record: AnyRecord) -> None:
         self.records.append(record)
-
-    def close(self) -> None: ...
 
 
 async def test_a_server_that_is_gone_costs_a_call_nothing_and_is_counted_and_said_once(
