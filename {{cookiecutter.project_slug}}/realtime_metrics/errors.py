@@ -48,22 +48,19 @@ def describe(error: BaseException, provider: "Provider", *, connected: bool = Tr
     `connected` says whether there was a connection before.
     """
     who, text = provider.title, short(error)
-    if isinstance(error, TimeoutError | APITimeoutError) or (is_reply_timeout(error) and not connected):
+    no_reply = isinstance(error, RealtimeError) and "timed out" in str(error)
+    if isinstance(error, TimeoutError | APITimeoutError) or (no_reply and not connected):
         return Failure(
             "setup_timeout",
             f"{who} did not answer the connection's setup in time",
             "Check the network and what is between, such as a proxy, then try again.",
         )
-    if is_reply_timeout(error):
+    if no_reply:
         return Failure("reply_timeout", f"{who} did not begin a reply within 5 s", STATUS_PAGE)
     if (failure := provider.failure(error, text)) is not None:
         return failure
-    code = close_code(error)
-    if code is not None:
-        return closed(who, code, text)
-    if (status := http_status(error)) is not None:
-        kind = f"http_{status}" if status in HTTP_STATUSES else "http_error"
-        return Failure(kind, f"{who} refused the connection ({status}): {text}", STATUS_PAGE)
+    if (code := code_of(error)) is not None:
+        return of_code(who, code, text)
     if isinstance(error, OSError | APIConnectionError):
         return Failure("unreachable", f"{who} cannot be reached: {text}", "Check the network, proxy and firewall.")
     return Failure(
@@ -71,8 +68,11 @@ def describe(error: BaseException, provider: "Provider", *, connected: bool = Tr
     )
 
 
-def closed(who: str, code: int, text: str) -> Failure:
-    """A connection that was closed with a code that says no more."""
+def of_code(who: str, code: int, text: str) -> Failure:
+    """A connection that was closed, or refused, with a code that says no more."""
+    if code < 1000:
+        kind = f"http_{code}" if code in HTTP_STATUSES else "http_error"
+        return Failure(kind, f"{who} refused the connection ({code}): {text}", STATUS_PAGE)
     kind = f"connection_closed_{code}" if code in CLOSE_CODES else "connection_closed"
     return Failure(kind, f"{who} closed the connection ({code}): {text}", STATUS_PAGE)
 
@@ -82,21 +82,11 @@ def short(error: BaseException) -> str:
     return clean(next(iter(str(error).strip().splitlines()), "")) or "no reason given"
 
 
-def close_code(error: BaseException) -> int | None:
-    """The code that a connection was closed with; 1006: without a word."""
+def code_of(error: BaseException) -> int | None:
+    """What a connection was closed with (1006: without a word), or the HTTP status that it was refused with."""
     if isinstance(error, ConnectionClosed):
         return error.rcvd.code if error.rcvd else 1006
-    return None
-
-
-def http_status(error: BaseException) -> int | None:
-    """The status that a connection was refused with."""
     return error.response.status_code if isinstance(error, InvalidStatus) else None
-
-
-def is_reply_timeout(error: BaseException) -> bool:
-    """Whether a reply was asked for and did not begin."""
-    return isinstance(error, RealtimeError) and "timed out" in str(error)
 
 
 def passed_through(error: BaseException, package: str) -> bool:
@@ -113,22 +103,19 @@ def say_failures_plainly(provider: "Provider") -> None:
     """Keeps tracebacks of provider failures, and of a lost LiveKit server, out of the log, where two lines of ours say
     each; and what the framework quotes of others steers no terminal. Safe to call twice."""
     for name in _NOISY_LOGGERS:
-        target = logging.getLogger(name)
-        if not any(isinstance(known, _Plain) for known in target.filters):
-            target.addFilter(_Plain(provider))
+        logging.getLogger(name).addFilter(_Plain(provider))  # no second one that is equal
 
 
-class _Plain(logging.Filter):
-    def __init__(self, provider: "Provider") -> None:
-        super().__init__()
-        self._provider = provider
+@dataclass(frozen=True)
+class _Plain:
+    provider: "Provider"
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if error is not None and self._is_said_elsewhere(error):
             return False
         with suppress(TypeError, ValueError):  # its arguments do not fit: logging says so
-            record.msg, record.args = visible(record.getMessage()), None
+            record.msg, record.args = record.getMessage(), None
         for name, value in vars(record).items():
             if isinstance(value, str):
                 setattr(record, name, visible(value))
@@ -137,4 +124,4 @@ class _Plain(logging.Filter):
     def _is_said_elsewhere(self, error: BaseException) -> bool:
         if isinstance(error, OSError) and passed_through(error, "livekit.plugins"):
             return True  # of a tool, it would be the owner's to see
-        return isinstance(error, _FAILURES) or self._provider.failure(error, short(error)) is not None
+        return isinstance(error, _FAILURES) or self.provider.failure(error, short(error)) is not None

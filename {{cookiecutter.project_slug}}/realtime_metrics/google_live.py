@@ -20,10 +20,10 @@ from livekit.agents.llm import RealtimeSession
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.plugins.google.realtime import Voice
 
-from .errors import STATUS_PAGE, Failure, close_code, closed, http_status, passed_through
+from .errors import STATUS_PAGE, Failure, code_of, of_code, passed_through
 from .log import OwnFailures, logger
 from .provider import Listener, Provider, ProviderSession
-from .usage import MODALITIES, TOKEN_FIELDS, MalformedUsageError, Tokens, UsageMessage, checked, counts_of, from_metrics
+from .usage import MODALITIES, TOKEN_FIELDS, MalformedUsageError, Tokens, UsageMessage, counts_of, from_metrics
 
 _GROUPS = {
     "input": ("prompt_token_count", "prompt_tokens_details"),
@@ -82,14 +82,14 @@ class GoogleLive(Provider):
                 "Gemini Live sent something that is no message of its protocol",
                 "If it goes on, look for a newer google-genai, or for a proxy that answers in its place.",
             )
-        code = error.code if isinstance(error, APIError) else close_code(error) or http_status(error)
+        code = error.code if isinstance(error, APIError) else code_of(error)
         if code is None:
             return None
         text = re.sub(r"^\d{3,4} \w+\. ?", "", text) or "no reason given"  # google-genai puts `1008 None. ` before it
         for pattern, (kind, happened, todo) in _WORDS.items():
             if re.search(pattern, f"{code} {text}", re.IGNORECASE):
                 return Failure(kind, f"Gemini Live {happened}: {text}", todo)
-        return closed(self.title, code, text) if isinstance(error, APIError) and code >= 1000 else None
+        return of_code(self.title, code, text) if code >= 1000 else None
 
     def watch(self, session: RealtimeSession[Any], listener: Listener) -> ProviderSession:
         return GoogleLiveSession(session, listener)
@@ -109,11 +109,12 @@ class GoogleLiveSession(ProviderSession):
         """Whether the turn made a response, or was interrupted before. If neither, its end means that it was empty."""
         self._turn_has_just_ended = False
         self._whole = False
+        """Whether the generation that goes on is generated as a whole."""
         self._failures = OwnFailures()
         # despite their names: a generation ended; one began by itself, or was interrupted
         session.on("input_speech_stopped", self._on_generation_ended)
-        session.on("input_speech_started", self._on_interrupted)
-        session.on("generation_created", self._on_generation_created)
+        session.on("input_speech_started", self._on_turn_explained)
+        session.on("generation_created", self._on_turn_explained)
         if type(session).__module__.startswith("livekit.plugins.google"):
             self._listen_in("_handle_usage_metadata", self._usage_comes, self._usage_came)
             self._listen_in("_handle_server_content", self._content_comes, self._content_came)
@@ -121,7 +122,7 @@ class GoogleLiveSession(ProviderSession):
 
     def usage(self, metrics: RealtimeModelMetrics) -> UsageMessage:
         raw, self._raw = self._raw, None
-        return from_metrics(metrics) if raw is None else self._message(raw)
+        return from_metrics(metrics) if raw is None else from_raw(raw)
 
     @property
     def can_resume(self) -> bool | None:
@@ -141,12 +142,6 @@ class GoogleLiveSession(ProviderSession):
     def _generates(self) -> bool:
         generation = getattr(self._session, "_current_generation", None)
         return generation is not None and not generation._done
-
-    def _message(self, raw: UsageMetadata) -> UsageMessage:
-        message = from_raw(raw)
-        # what comes between two turns, and counts a prompt only, is of the next one (seen of 3.1, spring 2026)
-        early = message.of_prompt_only and not self._generates and not self._turn_has_just_ended
-        return replace(message, of_next_response=early)
 
     def _listen_in(self, name: str, *listeners: Callable[[Any], None]) -> bool:
         """Has the first listener called before the plugin's own handler, and the second after it."""
@@ -172,9 +167,13 @@ class GoogleLiveSession(ProviderSession):
             return  # the plugin emitted it, and `usage` was asked for it
         self._raw = None
         try:
-            self._listener.usage_came_alone(self._message(raw))
+            message = from_raw(raw)
         except MalformedUsageError:
             self._listener.usage_was_malformed()
+            return
+        # what comes between two turns, and counts a prompt only, is of the next one (seen of 3.1, spring 2026)
+        early = message.of_prompt_only and not self._generates and not self._turn_has_just_ended
+        self._listener.usage_came_alone(replace(message, of_next_response=early))
 
     def _content_comes(self, content: LiveServerContent) -> None:
         self._turn_has_just_ended = bool(content.turn_complete)
@@ -195,39 +194,31 @@ class GoogleLiveSession(ProviderSession):
     def _go_away_comes(self, _: Any) -> None:
         self._listener.end_announced()
 
-    def _on_generation_created(self, _: object) -> None:
-        self._turn_is_explained = True
-        self._whole = False
-
-    def _on_interrupted(self, _: object) -> None:
+    def _on_turn_explained(self, _: object) -> None:
         self._turn_is_explained = True
 
     def _on_generation_ended(self, _: object) -> None:
         # a tool call ends one, too; a connection that ends cuts it off
         closes = getattr(self._session, "_session_should_close", None)
         whole = self._whole or closes is None or not closes.is_set()
+        self._whole = False
         self._listener.generation_ended(time.monotonic(), self._finish_reason, whole)
 
 
 def from_raw(usage: UsageMetadata) -> UsageMessage:
-    """Counts of a google-genai `UsageMetadata`, all of them; absent is 0, as in its JSON (proto3).
-
-    Raises:
-        MalformedUsageError: a count is below 0, or above 2^53.
-    """
+    """Counts of a google-genai `UsageMetadata`, all of them; absent is 0, as in its JSON (proto3)."""
     tokens: Tokens = dict.fromkeys(TOKEN_FIELDS, 0)
+    tokens |= {"thoughts_tokens": usage.thoughts_token_count or 0, "total_tokens": usage.total_token_count or 0}
     for group, (total_name, details_name) in _GROUPS.items():
-        modalities: dict[str, int] = {}
+        modalities = dict.fromkeys(MODALITIES, 0)
         for detail in getattr(usage, details_name) or ():
-            modality = str(getattr(detail.modality, "value", detail.modality)).lower()
-            if modality in MODALITIES:
-                modalities[modality] = modalities.get(modality, 0) + checked(details_name, detail.token_count)
-        total = getattr(usage, total_name)
+            modality = (detail.modality or "").lower()
+            if modality in modalities:
+                modalities[modality] += detail.token_count or 0
+        total = getattr(usage, total_name) or 0
         if group == "input_cached" and not total:  # cached content can come with details only
             total = sum(modalities.values())
         tokens |= counts_of(group, total, modalities)
-    tokens["thoughts_tokens"] = checked("thoughts_token_count", usage.thoughts_token_count)
-    tokens["total_tokens"] = checked("total_token_count", usage.total_token_count)
     return UsageMessage(tokens)
 
 

@@ -6,7 +6,6 @@ more than the framework's metrics keep: see its file, e.g. `google_live`.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from livekit.agents.metrics import RealtimeModelMetrics
 
@@ -34,10 +33,9 @@ MOST = 2**53
 """A larger count is none: JSON readers could not tell it from the next."""
 
 # The unknown parts are remainders: they shrink when a later message brings details.
-_OF_PROMPT = tuple(name for name in TOKEN_FIELDS if name.startswith(("input_", "tool_use_")) and "unknown" not in name)
-_OF_RESPONSE = tuple(
-    name for name in TOKEN_FIELDS if name.startswith(("output_", "thoughts_")) and "unknown" not in name
-)
+_COMPARED = tuple(name for name in TOKEN_FIELDS if "unknown" not in name)
+_OF_PROMPT = tuple(name for name in _COMPARED if name.startswith(("input_", "tool_use_")))
+_OF_RESPONSE = tuple(name for name in _COMPARED if name.startswith(("output_", "thoughts_")))
 
 
 class MalformedUsageError(ValueError):
@@ -46,13 +44,22 @@ class MalformedUsageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class UsageMessage:
-    """What one message of the provider counts."""
+    """What one message of the provider counts.
+
+    Raises:
+        MalformedUsageError: a count is below 0, or above 2^53.
+    """
 
     tokens: Tokens
     public_only: bool = False
     """Whether only the framework's metrics are known; the provider's own message tells more."""
     of_next_response: bool = False
     """Whether it came before the response that it is of."""
+
+    def __post_init__(self) -> None:
+        for name, count in self.tokens.items():
+            if count is not None and not 0 <= count <= MOST:
+                raise MalformedUsageError(f"malformed usage message: {name} is {count if count < 0 else 'above 2^53'}")
 
     @property
     def is_empty(self) -> bool:
@@ -66,52 +73,33 @@ class UsageMessage:
 
 
 def from_metrics(metrics: RealtimeModelMetrics) -> UsageMessage:
-    """What the framework's public metrics count; what these do not carry is unknown.
-
-    Raises:
-        MalformedUsageError: a count is below 0, or above 2^53.
-    """
+    """What the framework's public metrics count; what these do not carry is unknown."""
     inputs, outputs = metrics.input_token_details, metrics.output_token_details
-    tokens: Tokens = dict.fromkeys(TOKEN_FIELDS)
-    counted: dict[str, tuple[int, Any]] = {
-        "input": (metrics.input_tokens, inputs),
-        "input_cached": (inputs.cached_tokens, inputs.cached_tokens_details),
-        "output": (metrics.output_tokens, outputs),
-    }
-    for group, (total, details) in counted.items():
+    counted = (
+        ("input", metrics.input_tokens, inputs),
+        ("input_cached", inputs.cached_tokens, inputs.cached_tokens_details),
+        ("output", metrics.output_tokens, outputs),
+    )
+    tokens: Tokens = dict.fromkeys(TOKEN_FIELDS) | {"total_tokens": metrics.total_tokens}
+    for group, total, details in counted:
         modalities = {name: getattr(details, f"{name}_tokens", 0) for name in ("audio", "text", "image")}
         tokens |= counts_of(group, total, modalities)
-    tokens["total_tokens"] = checked("total_tokens", metrics.total_tokens)
     return UsageMessage(tokens, public_only=True)
 
 
-def counts_of(group: str, total: int | None, modalities: dict[str, int]) -> Tokens:
-    """The counts of a group, e.g. `input`, from its total and its details; what these leave open is unknown.
-
-    Raises:
-        MalformedUsageError: a count is below 0, or above 2^53.
-    """
-    counts: Tokens = {f"{group}_tokens": checked(group, total)}
-    for modality, count in modalities.items():
-        counts[f"{group}_{modality}_tokens"] = checked(f"{group} {modality}", count)
-    counts[f"{group}_unknown_tokens"] = max(0, (total or 0) - sum(modalities.values()))
-    return counts
+def counts_of(group: str, total: int, modalities: dict[str, int]) -> Tokens:
+    """The counts of a group, e.g. `input`, from its total and its details; what these leave open is unknown."""
+    counts: Tokens = {f"{group}_{modality}_tokens": count for modality, count in modalities.items()}
+    unknown = max(0, total - sum(modalities.values()))
+    return counts | {f"{group}_tokens": total, f"{group}_unknown_tokens": unknown}
 
 
-def checked(name: str, count: int | None) -> int:
-    """The count; absent is 0.
-
-    Raises:
-        MalformedUsageError: it is below 0, or above 2^53.
-    """
-    if count is not None and not 0 <= count <= MOST:
-        raise MalformedUsageError(f"malformed usage message: {name} is {count if count < 0 else 'above 2^53'}")
-    return count or 0
-
-
-def added(tokens: Tokens, more: Tokens) -> Tokens:
-    """Both; a count that only one of them knows is that one's."""
-    return {name: _sum(tokens[name], more[name]) for name in TOKEN_FIELDS}
+def added(*messages: Tokens) -> Tokens:
+    """All of them; a count that some do not know is that of the others."""
+    total: Tokens = dict.fromkeys(TOKEN_FIELDS)
+    for tokens in messages:
+        total |= {name: count + (total[name] or 0) for name, count in tokens.items() if count is not None}
+    return total
 
 
 def subtracted(tokens: Tokens, less: Tokens) -> Tokens:
@@ -147,19 +135,10 @@ class UsageBook:
 
     def total(self) -> Tokens | None:
         """What the response used; `None` while no usage arrived."""
-        total = None
-        for tokens in self._calls:
-            total = tokens if total is None else added(total, tokens)
-        return total
+        return added(*self._calls) if self._calls else None
 
 
 def _is_newer(tokens: Tokens, before: Tokens) -> bool:
     return all(tokens[name] == before[name] for name in _OF_PROMPT) and all(
         (tokens[name] or 0) >= (before[name] or 0) for name in _OF_RESPONSE
     )
-
-
-def _sum(one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return one if other is None else other
-    return one + other

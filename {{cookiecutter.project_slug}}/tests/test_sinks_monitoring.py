@@ -69,7 +69,7 @@ def test_what_is_unknown_is_counted_under_its_reason_and_never_as_0() -> None:
 
 
 def test_a_reason_does_not_carry_a_single_case_into_a_label() -> None:
-    reason = "malformed usage message: prompt_token_count is -5"
+    reason = "malformed usage message: input_tokens is -5"
     record = response(tokens=UNCOUNTED, usage_reason=reason, cost_reason=reason)
     assert ("realtime_usage_unknown", "malformed usage message") in told(record)
     assert ("realtime_cost_unknown", "malformed usage message") in told(record)

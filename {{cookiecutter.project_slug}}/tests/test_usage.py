@@ -84,9 +84,9 @@ def test_the_total_is_the_providers_and_not_derived() -> None:
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        (types.UsageMetadata(prompt_token_count=-1), "input is -1"),
-        (types.UsageMetadata(response_tokens_details=details(audio=-3)), "response_tokens_details is -3"),
-        (types.UsageMetadata(total_token_count=10**400), r"total_token_count is above 2\^53"),
+        (types.UsageMetadata(prompt_token_count=-1), "input_tokens is -1"),
+        (types.UsageMetadata(response_tokens_details=details(audio=-3)), "output_audio_tokens is -3"),
+        (types.UsageMetadata(total_token_count=10**400), r"total_tokens is above 2\^53"),
     ],
 )
 def test_a_count_below_0_or_too_large_for_json_is_malformed(sent: types.UsageMetadata, said: str) -> None:
