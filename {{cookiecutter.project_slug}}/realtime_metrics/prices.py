@@ -44,9 +44,6 @@ _CHARGED = {
 }
 """genai-prices' name of a count -> our counts that it sums up; each modality is part of its direction."""
 
-_AUDIO_PRICES = {"input_audio_tokens": "input_audio_mtok", "output_audio_tokens": "output_audio_mtok"}
-"""Without one, genai-prices charges audio as text, silently."""
-
 AS_TEXT = "tokens of unknown modality are priced as text: the provider leaves open what they cost"
 _PRICED_AS_TEXT = ("input_unknown_tokens", "tool_use_unknown_tokens", "output_unknown_tokens")
 
@@ -88,9 +85,9 @@ class Prices:
         usage = {name: sum(tokens[ours] or 0 for ours in counted) for name, counted in _CHARGED.items()}
         try:
             price = self._own.get(model) or _library_price(model, price_list, datetime.fromtimestamp(at, UTC))
-            if missing := [name for name in _AUDIO_PRICES if usage[name] and _lacks(price, _AUDIO_PRICES[name])]:
-                what = " and ".join(name.split("_")[0] for name in missing)
-                return Cost(None, f"{self.source} has no price for audio {what} of model {model!r}")
+            without = [way for way in ("input", "output") if usage[f"{way}_audio_tokens"] and _lacks_audio(price, way)]
+            if without:
+                return Cost(None, f"{self.source} has no price for audio {' and '.join(without)} of model {model!r}")
             usd = price.calc_price(Usage(**usage))["total_price"]
         except LookupError:
             return Cost(None, f"{self.source} has no price for model {model!r}")
@@ -98,7 +95,7 @@ class Prices:
             return Cost(None, f"the provider's counts contradict each other: {error}")
         except Exception as error:  # a record is worth more than its price
             return Cost(None, f"pricing failed: {type(error).__name__}: {error}")
-        return Cost(usd, note=_assumption(tokens))
+        return Cost(usd, note=AS_TEXT if any(tokens[name] for name in _PRICED_AS_TEXT) else None)
 
 
 @functools.cache
@@ -112,45 +109,27 @@ def _library_price(model: str, price_list: str | None, at: datetime) -> ModelPri
     return found.get_prices(at)
 
 
-def _lacks(price: ModelPrice, name: str) -> bool:
-    return getattr(price, name, None) is None
-
-
-def _assumption(tokens: Tokens) -> str | None:
-    unknown = any(tokens[name] for name in _PRICED_AS_TEXT)
-    return AS_TEXT if unknown else None
+def _lacks_audio(price: ModelPrice, way: str) -> bool:
+    """Whether audio has no price of its own: genai-prices would charge it as text, silently."""
+    return getattr(price, f"{way}_audio_mtok", None) is None
 
 
 def _read_prices(path: Path) -> dict[str, ModelPrice]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise PriceFileError(f"cannot be read: {error}") from error
     return {model: _model_price(model, prices) for model, prices in tables.items()}
 
 
 def _model_price(model: str, prices: object) -> ModelPrice:
-    if not isinstance(prices, dict) or not prices:
-        raise PriceFileError(f"{model!r} needs a table of prices, e.g. input_mtok = 0.5 (USD per million tokens)")
-    for key, value in prices.items():
-        if not _is_price(value):
-            raise PriceFileError(
-                f"{model!r}: {key} = {value!r} is no price, which is USD per million tokens, 0 or more"
-            )
-    if missing := [key for key in ("input_mtok", "output_mtok") if key not in prices]:
-        raise PriceFileError(
-            f"{model!r} has no {' and no '.join(missing)}: without it these tokens would count as free"
-        )
-    price = ModelPrice(**{key: Decimal(value) for key, value in prices.items()})
+    if not isinstance(prices, dict) or not {"input_mtok", "output_mtok"} <= prices.keys():
+        # without one of them these tokens would count as free
+        raise PriceFileError(f"{model!r} needs a table with input_mtok and output_mtok, in USD per million tokens")
+    price = ModelPrice(**{key: Decimal(value) if type(value) is int else value for key, value in prices.items()})
     try:
-        with warnings.catch_warnings(action="error"):  # genai-prices only warns of a key it does not know
+        with warnings.catch_warnings(action="error"):  # genai-prices only warns of a key that it does not know
             price.calc_price(Usage(input_tokens=0, output_tokens=0))
     except (ValueError, UserWarning) as error:
         raise PriceFileError(f"{model!r}: {error}") from error
     return price
-
-
-def _is_price(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        return False
-    return Decimal(value).is_finite() and value >= 0

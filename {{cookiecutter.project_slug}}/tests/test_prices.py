@@ -128,15 +128,15 @@ def test_a_model_that_the_team_has_no_price_for_has_the_librarys(own_prices: Pat
     ("text", "complaint"),
     [
         ("[my-model", "cannot be read"),
-        ("my-model = 3", "'my-model' needs a table of prices"),
-        ("[my-model]", "'my-model' needs a table of prices"),
-        ("[my-model]\ninput_mtok = -1", "input_mtok = -1 is no price"),
-        ('[my-model]\ninput_mtok = "free"', "input_mtok = 'free' is no price"),
-        ("[my-model]\ninput_mtok = true", "input_mtok = True is no price"),
-        ("[my-model]\ninput_mtok = nan", "is no price"),
-        ("[my-model]\ninput_mtok = inf", "is no price"),
+        ("my-model = 3", "'my-model' needs a table with input_mtok and output_mtok"),
+        ("[my-model]", "'my-model' needs a table with input_mtok and output_mtok"),
+        ("[my-model]\ninput_mtok = 1", "'my-model' needs a table with input_mtok and output_mtok"),
+        ("[my-model]\ninput_mtok = 1\noutput_mtok = -1", "'my-model': Invalid price value for output_mtok"),
+        ('[my-model]\ninput_mtok = 1\noutput_mtok = "free"', "Invalid price value for output_mtok"),
+        ("[my-model]\ninput_mtok = 1\noutput_mtok = true", "Invalid price value for output_mtok"),
+        ("[my-model]\ninput_mtok = 1\noutput_mtok = nan", "Invalid price value for output_mtok"),
+        ("[my-model]\ninput_mtok = 1\noutput_mtok = inf", "Invalid price value for output_mtok"),
         ("[my-model]\ninput_mtok = 1\noutput_mtok = 1\npeanuts_mtok = 1", "peanuts_mtok"),
-        ("[my-model]\ninput_mtok = 1", "'my-model' has no output_mtok"),
     ],
 )
 def test_a_price_file_that_cannot_be_used_is_refused_in_words(tmp_path: Path, text: str, complaint: str) -> None:
