@@ -6,9 +6,8 @@ A blank environment variable means unset, except `LIVEKIT_AGENT_NAME`, where bla
 import hashlib
 import json
 import os
-import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,27 +19,6 @@ AGENT_TOML = PROJECT / "agent.toml"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-ENVIRONMENT = {
-    "name": "LIVEKIT_AGENT_NAME",
-    "voice": "AGENT_VOICE",
-    "temperature": "AGENT_TEMPERATURE",
-    "model": "AGENT_MODEL",
-    "instructions": "AGENT_INSTRUCTIONS",
-    "greeting": "AGENT_GREETING",
-    "context_compression": "AGENT_CONTEXT_COMPRESSION",
-    "host": "AGENT_HOST",
-    "port": "AGENT_PORT",
-    "drain_timeout_s": "AGENT_DRAIN_TIMEOUT_S",
-    "metrics_sinks": "METRICS_SINKS",
-    "metrics_jsonl_path": "METRICS_JSONL_PATH",
-    "metrics_latency_budget_s": "METRICS_LATENCY_BUDGET_S",
-    "metrics_answer_limit_s": "METRICS_ANSWER_LIMIT_S",
-    "metrics_cost_limit_usd": "METRICS_COST_LIMIT_USD",
-    "metrics_prices_path": "METRICS_PRICES_PATH",
-    "metrics_prometheus_port": "METRICS_PROMETHEUS_PORT",
-}
-"""Key in `agent.toml` -> environment variable."""
 
 
 def in_job_process() -> bool:
@@ -99,7 +77,7 @@ class Settings(BaseModel):
     @field_validator("metrics_sinks")
     @classmethod
     def _known_sinks(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        sinks = (info.context or {}).get("sinks", names)
+        sinks = (info.context or {}).get("sinks") or names
         if unknown := [name for name in names if name not in sinks]:
             raise ValueError(f"no sink is called {', '.join(unknown)}: choose from {', '.join(sinks)}")
         return tuple(dict.fromkeys(names))
@@ -122,8 +100,15 @@ class Settings(BaseModel):
         return hashlib.sha256(json.dumps(heard).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
+ENVIRONMENT = {
+    key: key.upper() if key.startswith("metrics_") else f"AGENT_{key.upper()}" for key in Settings.model_fields
+}
+ENVIRONMENT["name"] = "LIVEKIT_AGENT_NAME"
+"""Key in `agent.toml` -> environment variable."""
+
+
 def read_settings(
-    environ: Mapping[str, str] | None = None, *, sinks: Iterable[str] | None = None, voices: Iterable[str] = ()
+    environ: Mapping[str, str] | None = None, *, sinks: Collection[str] = (), voices: Collection[str] = ()
 ) -> Settings:
     """The settings of this project.
 
@@ -140,27 +125,16 @@ def read_settings(
     if "LIVEKIT_AGENT_NAME" in environ:
         given["name"] = environ["LIVEKIT_AGENT_NAME"].strip()
     try:
-        allowed = {"voices": voices} if sinks is None else {"voices": voices, "sinks": sinks}
-        return Settings.model_validate(_agent_toml() | given, context=allowed)
+        return Settings.model_validate(_agent_toml() | given, context={"sinks": sinks, "voices": voices})
     except ValidationError as error:
         raise SettingsError([_in_words(detail, given) for detail in error.errors()]) from None
 
 
 def _agent_toml() -> dict[str, Any]:
-    text = ""
     try:
-        text = AGENT_TOML.read_text("utf-8")
-        return tomllib.loads(text)
+        return tomllib.loads(AGENT_TOML.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise SettingsError([f"agent.toml cannot be read: {_at_setting(str(error), text)}{error}"]) from None
-
-
-def _at_setting(message: str, text: str) -> str:
-    """The setting whose line a TOML error names."""
-    number = re.search(r"at line (\d+)", message)
-    line = text.splitlines()[int(number[1]) - 1] if number else ""
-    key = line.partition("=")[0].strip()
-    return f"{key}: " if key in ENVIRONMENT else ""
+        raise SettingsError([f"agent.toml cannot be read: {error}"]) from None
 
 
 def _in_words(detail: Any, given: Mapping[str, str]) -> str:

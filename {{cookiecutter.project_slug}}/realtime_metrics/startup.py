@@ -45,12 +45,14 @@ def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Setting
         SettingsError: with every problem that was found.
     """
     command = argv[1] if len(argv) > 1 else ""
-    around = _missing_keys(environ, argv, command) + _missing_port_audio(argv, command)
+    options = {word.partition("=")[0] for word in argv}
+    problems = _missing_keys(environ, command, options) + _missing_port_audio(command, options)
     try:
         settings = read_settings(environ, sinks=SINKS, voices=PROVIDER.voices)
+        problems = _unusable(settings) + problems
     except SettingsError as error:
-        raise SettingsError(error.problems + around) from None
-    if problems := _unusable(settings) + around:
+        raise SettingsError(error.problems + problems) from None
+    if problems:
         raise SettingsError(problems)
     return settings
 
@@ -76,22 +78,21 @@ def server_options(settings: Settings, argv: Sequence[str] | None = None) -> dic
 def _unusable(settings: Settings) -> list[str]:
     """What is well-formed but cannot work here."""
     problems = [] if in_job_process() else [SINKS[name]().problem(settings) for name in settings.metrics_sinks]
-    if settings.metrics_prices_path is not None:
-        try:
-            prices_of(settings.metrics_prices_path)
-        except PriceFileError as error:
-            problems.append(f"METRICS_PRICES_PATH={str(settings.metrics_prices_path)!r}: {error}")
+    try:
+        prices_of(settings.metrics_prices_path)
+    except PriceFileError as error:
+        problems.append(f"METRICS_PRICES_PATH={str(settings.metrics_prices_path)!r}: {error}")
     return [problem for problem in problems if problem]
 
 
-def _missing_keys(environ: Mapping[str, str], argv: Sequence[str], command: str) -> list[str]:
+def _missing_keys(environ: Mapping[str, str], command: str, options: set[str]) -> list[str]:
     problems = []
     if command in _CONNECTED_COMMANDS | {"console"} and (problem := PROVIDER.missing_key(environ)):
         problems.append(problem)
     if command not in _CONNECTED_COMMANDS:
         return problems
     for name, option in _LIVEKIT_KEYS.items():
-        if not environ.get(name, "").strip() and not any(word.split("=")[0] == option for word in argv):
+        if not environ.get(name, "").strip() and option not in options:
             problems.append(f"{name} is not set: put it into .env.local (`{command}` connects to a LiveKit server)")
     url = environ.get("LIVEKIT_URL", "").strip()
     if url and urlsplit(url).scheme not in ("ws", "wss", "http", "https"):
@@ -99,8 +100,8 @@ def _missing_keys(environ: Mapping[str, str], argv: Sequence[str], command: str)
     return problems
 
 
-def _missing_port_audio(argv: Sequence[str], command: str) -> list[str]:
-    if command != "console" or any(word.split("=")[0] == "--connect-addr" for word in argv):
+def _missing_port_audio(command: str, options: set[str]) -> list[str]:
+    if command != "console" or "--connect-addr" in options:
         return []  # nobody needs it: the LiveKit CLI has its own
     try:
         import sounddevice  # noqa: F401
