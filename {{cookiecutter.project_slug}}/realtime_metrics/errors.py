@@ -5,6 +5,7 @@ The plugin logs each failure several times with its traceback; `say_failures_pla
 
 import logging
 import re
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from .provider import Provider
 
 STATUS_PAGE = "If it goes on, see the provider's status page."
-CLOSE_CODES = (1000, 1001, 1002, 1006, 1007, 1008, 1009, 1011, 1012, 1013)
-HTTP_STATUSES = (400, 401, 403, 404, 408, 409, 429, 500, 502, 503, 504)
-"""Those that are counted by their number; all others are one kind."""
 
 _FAILURES = (APIConnectionError, ConnectionClosed, InvalidHandshake, RealtimeError)
 _OF_A_LOST_ROOM = re.compile(
@@ -71,10 +69,8 @@ def describe(error: BaseException, provider: "Provider", *, connected: bool = Tr
 def of_code(who: str, code: int, text: str) -> Failure:
     """A connection that was closed, or refused, with a code that says no more."""
     if code < 1000:
-        kind = f"http_{code}" if code in HTTP_STATUSES else "http_error"
-        return Failure(kind, f"{who} refused the connection ({code}): {text}", STATUS_PAGE)
-    kind = f"connection_closed_{code}" if code in CLOSE_CODES else "connection_closed"
-    return Failure(kind, f"{who} closed the connection ({code}): {text}", STATUS_PAGE)
+        return Failure(f"http_{code}", f"{who} refused the connection ({code}): {text}", STATUS_PAGE)
+    return Failure(f"connection_closed_{code}", f"{who} closed the connection ({code}): {text}", STATUS_PAGE)
 
 
 def short(error: BaseException) -> str:
@@ -91,12 +87,8 @@ def code_of(error: BaseException) -> int | None:
 
 def passed_through(error: BaseException, package: str) -> bool:
     """Whether code of that package was at work when the error was raised."""
-    trace = error.__traceback__
-    while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(package):
-            return True
-        trace = trace.tb_next
-    return False
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(str(frame.f_globals.get("__name__", "")).startswith(package) for frame in frames)
 
 
 def say_failures_plainly(provider: "Provider") -> None:

@@ -201,5 +201,4 @@ def _kinds_of_failure() -> set[str]:
     source = "".join(path.read_text("utf-8") for path in (PROJECT / "realtime_metrics").glob("*.py"))
     kinds = set(re.findall(r'(?:Failure|_sums\.error)\(\s*"(\w+)"', source))
     kinds |= {kind for kind, _, _ in google_live._WORDS.values()}
-    kinds |= {re.sub(r"\d+$", "", errors.of_code("", code, "").kind) for code in (1011, 4000)}
-    return kinds | {"http_", "http_error"}
+    return kinds | {re.sub(r"\d+$", "", errors.of_code("", code, "").kind) for code in (404, 1011)}
