@@ -12,11 +12,27 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 PROJECT = Path(__file__).resolve().parent.parent
 AGENT_TOML = PROJECT / "agent.toml"
 
+
+def _known(name: str, info: ValidationInfo) -> str:
+    known = (info.context or {}).get(info.field_name)
+    if known and name not in known:
+        raise ValueError(f"there is no {name!r}: choose from {', '.join(known)}")
+    return name
+
+
+def _split(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+
+
+Known = Annotated[str, AfterValidator(_known)]
+"""A name that there is, of those that `read_settings` was given."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -42,7 +58,7 @@ class Settings(BaseModel):
 
     name: str = ""
     """The name LiveKit dispatches by; empty: automatic dispatch."""
-    voice: str = "Puck"
+    voice: Known = "Puck"
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.8
     model: Annotated[str, Field(min_length=1)] = "gemini-2.5-flash-native-audio-preview-12-2025"
     instructions: str = "You are a helpful voice AI assistant."
@@ -56,7 +72,7 @@ class Settings(BaseModel):
     """Of the health check; unset: the framework's (8081 for `start`)."""
     drain_timeout_s: Annotated[int, Field(ge=1)] | None = None
     """How long a server that is told to stop lets its calls go on; unset: the framework's (an hour)."""
-    metrics_sinks: tuple[str, ...] = ("console",)
+    metrics_sinks: Annotated[tuple[Known, ...], BeforeValidator(_split)] = ("console",)
     metrics_jsonl_path: Path = Path("metrics.jsonl")
     metrics_latency_budget_s: Positive | None = None
     """The longest time to first audio that is within budget."""
@@ -68,27 +84,6 @@ class Settings(BaseModel):
     """A team's own prices, see `prices`."""
     metrics_prometheus_port: Port = 9464
     """Where the agent server serves `/metrics` with the prometheus sink."""
-
-    @field_validator("metrics_sinks", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-    @field_validator("metrics_sinks")
-    @classmethod
-    def _known_sinks(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        sinks = (info.context or {}).get("sinks") or names
-        if unknown := [name for name in names if name not in sinks]:
-            raise ValueError(f"no sink is called {', '.join(unknown)}: choose from {', '.join(sinks)}")
-        return tuple(dict.fromkeys(names))
-
-    @field_validator("voice")
-    @classmethod
-    def _known_voice(cls, name: str, info: ValidationInfo) -> str:
-        voices = (info.context or {}).get("voices")
-        if voices and name not in voices:
-            raise ValueError(f"choose from {', '.join(voices)}")
-        return name
 
     def revision(self, tools: Iterable[str]) -> str:
         """8 hexadecimal digits that change with what the model is told: its figures belong to this revision.
@@ -125,7 +120,7 @@ def read_settings(
     if "LIVEKIT_AGENT_NAME" in environ:
         given["name"] = environ["LIVEKIT_AGENT_NAME"].strip()
     try:
-        return Settings.model_validate(_agent_toml() | given, context={"sinks": sinks, "voices": voices})
+        return Settings.model_validate(_agent_toml() | given, context={"metrics_sinks": sinks, "voice": voices})
     except ValidationError as error:
         raise SettingsError([_in_words(detail, given) for detail in error.errors()]) from None
 

@@ -135,8 +135,8 @@ def test_a_wrong_value_is_one_line_with_setting_value_and_what_is_allowed(
     ("line", "problem"),
     [
         ("temperature = 3", "agent.toml: temperature = 3"),
-        ('voice = "Nobody"', "agent.toml: voice = 'Nobody': choose from Achernar"),
-        ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = ['foo']: no sink is called foo: choose from "),
+        ('voice = "Nobody"', "agent.toml: voice = 'Nobody': there is no 'Nobody': choose from Achernar"),
+        ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = 'foo': there is no 'foo': choose from "),
         ("temprature = 1", "agent.toml: 'temprature' is no setting: choose from name, voice"),
         ("voice = Puck", "agent.toml cannot be read: Invalid value (at line "),
     ],

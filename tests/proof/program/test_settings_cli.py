@@ -106,9 +106,9 @@ def test_a_wrong_setting_ends_the_program_without_a_traceback(told: Told, name: 
         (
             "start",
             [
-                r"AGENT_VOICE='Nobody': choose from .*Puck.*",
+                r"AGENT_VOICE='Nobody': there is no 'Nobody': choose from .*Puck.*",
                 r"AGENT_TEMPERATURE='9': input should be less than or equal to 2",
-                r"METRICS_SINKS='foo': no sink is called foo: choose from console, jsonl, line, log.*",
+                r"METRICS_SINKS='foo': there is no 'foo': choose from console, jsonl, line, log.*",
                 r"GOOGLE_API_KEY is not set: put it into \.env\.local .+",
                 r"LIVEKIT_URL is not set: put it into \.env\.local .+",
                 r"LIVEKIT_API_SECRET is not set: put it into \.env\.local .+",
@@ -126,7 +126,7 @@ def test_a_wrong_setting_ends_the_program_without_a_traceback(told: Told, name: 
         (
             "files",
             [
-                r"AGENT_VOICE='Somebody': choose from .+",
+                r"AGENT_VOICE='Somebody': there is no 'Somebody': choose from .+",
                 r"agent\.toml: temperature = 7: input should be less than or equal to 2",
                 r"`console` needs PortAudio, .+",
             ],

@@ -84,6 +84,6 @@ def test_its_key_and_its_voices_are_checked_before_a_call(monkeypatch: pytest.Mo
     with pytest.raises(SettingsError) as refused:
         startup.checked_settings({"AGENT_VOICE": "Puck"}, ["agent.py", "console", "--connect-addr=127.0.0.1:1"])
     assert refused.value.problems == [
-        "AGENT_VOICE='Puck': choose from alloy, sage",
+        "AGENT_VOICE='Puck': there is no 'Puck': choose from alloy, sage",
         "OTHER_API_KEY is not set: put it into .env.local",
     ]
