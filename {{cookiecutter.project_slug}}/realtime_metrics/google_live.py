@@ -10,6 +10,7 @@ a plugin that lacks them the agent runs on with the public figures, and the log 
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -111,6 +112,8 @@ class GoogleLiveSession(ProviderSession):
         self._whole = False
         """Whether the generation that goes on is generated as a whole."""
         self._failures = OwnFailures()
+        with suppress(AttributeError):
+            self.context_compression = bool(session._opts.context_window_compression)  # type: ignore[attr-defined]
         # despite their names: a generation ended; one began by itself, or was interrupted
         session.on("input_speech_stopped", self._on_generation_ended)
         session.on("input_speech_started", self._on_turn_explained)
@@ -128,13 +131,6 @@ class GoogleLiveSession(ProviderSession):
     def can_resume(self) -> bool | None:
         try:
             return self._session.session_resumption_handle is not None
-        except AttributeError:
-            return None
-
-    @property
-    def context_compression(self) -> bool | None:
-        try:
-            return bool(self._session._opts.context_window_compression)
         except AttributeError:
             return None
 

@@ -98,10 +98,8 @@ class Prices:
         return Cost(usd, note=AS_TEXT if any(tokens[name] for name in _PRICED_AS_TEXT) else None)
 
 
-@functools.cache
-def prices_of(path: Path | None) -> Prices:
-    """The process's `Prices`: read once, when the settings are checked, and not again when a call comes."""
-    return Prices(path)
+prices_of = functools.cache(Prices)
+"""The process's `Prices`: read once, when the settings are checked, and not again when a call comes."""
 
 
 def _library_price(model: str, price_list: str | None, at: datetime) -> ModelPrice:

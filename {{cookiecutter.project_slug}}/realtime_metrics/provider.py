@@ -41,10 +41,12 @@ class ProviderSession:
     Attributes:
         marks_ends: whether it calls the listener when a generation ends; else the metrics mark its end.
         announces_ends: whether it calls the listener when the provider announces the end of the connection.
+        context_compression: whether the provider shortens the context by itself; `None` where that is not known.
     """
 
     marks_ends = False
     announces_ends = False
+    context_compression: bool | None = None
 
     def usage(self, metrics: RealtimeModelMetrics) -> UsageMessage:
         """What the metrics that are being emitted count.
@@ -57,11 +59,6 @@ class ProviderSession:
     @property
     def can_resume(self) -> bool | None:
         """Whether a new connection would go on with the conversation; `None` where that is not known."""
-        return None
-
-    @property
-    def context_compression(self) -> bool | None:
-        """Whether the provider shortens the context by itself; `None` where that is not known."""
         return None
 
 
