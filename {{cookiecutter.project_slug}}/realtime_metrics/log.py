@@ -13,7 +13,6 @@ logger = logging.getLogger("livekit.agents.realtime_metrics")
 
 P = ParamSpec("P")
 
-_MOST = 200
 _USER_OF_ADDRESS = re.compile(r"(?<=://)\S*@|[^\s/:@]+:[^\s/@]+@(?=\w)")
 _QUERY_OF_ADDRESS = re.compile(r"(?<=://)([^\s?#]*)[?#]\S*|\?[^\s?]*=\S*")
 _SECRET = re.compile(
@@ -23,7 +22,7 @@ _SECRET = re.compile(
 )
 
 
-def clean(text: object, most: int = _MOST) -> str:
+def clean(text: object, most: int = 200) -> str:
     """Foreign text as one line that is safe to show: `visible`, without the user, password and query of an address,
     without keys, and not longer than `most` characters."""
     line = visible(str(text)[: 20 * most], " ")

@@ -85,9 +85,10 @@ class Prices:
         usage = {name: sum(tokens[ours] or 0 for ours in counted) for name, counted in _CHARGED.items()}
         try:
             price = self._own.get(model) or _library_price(model, price_list, datetime.fromtimestamp(at, UTC))
-            without = [way for way in ("input", "output") if usage[f"{way}_audio_tokens"] and _lacks_audio(price, way)]
-            if without:
-                return Cost(None, f"{self.source} has no price for audio {' and '.join(without)} of model {model!r}")
+            for way in ("input", "output"):
+                if usage[f"{way}_audio_tokens"] and getattr(price, f"{way}_audio_mtok") is None:
+                    # genai-prices would charge it as text, silently
+                    return Cost(None, f"{self.source} has no price for audio {way} of model {model!r}")
             usd = price.calc_price(Usage(**usage))["total_price"]
         except LookupError:
             return Cost(None, f"{self.source} has no price for model {model!r}")
@@ -105,11 +106,6 @@ prices_of = functools.cache(Prices)
 def _library_price(model: str, price_list: str | None, at: datetime) -> ModelPrice:
     _, found = get_snapshot().find_provider_model(model, None, price_list, None)
     return found.get_prices(at)
-
-
-def _lacks_audio(price: ModelPrice, way: str) -> bool:
-    """Whether audio has no price of its own: genai-prices would charge it as text, silently."""
-    return getattr(price, f"{way}_audio_mtok", None) is None
 
 
 def _read_prices(path: Path) -> dict[str, ModelPrice]:
