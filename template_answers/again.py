@@ -25,7 +25,7 @@ def command(answers: Mapping[str, Any], refused: Collection[str]) -> str:
     """
     given = _good(answers, refused)
     template = _without_secrets(str(answers.get("_template", "")))
-    if started_by_cookiecutter(answers):
+    if "_output_dir" in answers:  # cruft sets none
         words = ["cookiecutter", template]
         if answers["_output_dir"] != os.getcwd():  # noqa: PTH109
             words += ["--output-dir", answers["_output_dir"]]
@@ -36,12 +36,8 @@ def command(answers: Mapping[str, Any], refused: Collection[str]) -> str:
         words = ["cruft", "create", template, "--extra-context", json.dumps(given, ensure_ascii=False)]
     if "UV" in os.environ:  # uv sets it for what it starts
         words.insert(0, "uvx")
-    return _line(words) if template and all(map(_can_be_pasted, words)) else ""
-
-
-def started_by_cookiecutter(answers: Mapping[str, Any]) -> bool:
-    """Return whether cookiecutter itself renders, not cruft, which does not set this."""
-    return "_output_dir" in answers
+    quoted = _quoted_for_windows if _ON_WINDOWS else shlex.quote
+    return " ".join(map(quoted, words)) if template and all(map(_can_be_pasted, words)) else ""
 
 
 def _good(answers: Mapping[str, Any], refused: Collection[str]) -> dict[str, str]:
@@ -68,10 +64,6 @@ def _can_be_pasted(text: object) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _line(words: list[str]) -> str:
-    return " ".join(map(_quoted_for_windows, words)) if _ON_WINDOWS else shlex.join(words)
 
 
 def _quoted_for_windows(word: str) -> str:

@@ -8,10 +8,9 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from .voices import VOICES
 
 _HERE = Path(__file__).parent
 _MAX_SHOWN = 60
@@ -23,8 +22,11 @@ QUESTIONS: dict[str, Any] = {
 }
 """Every question of cookiecutter.json with its default; a list holds the choices."""
 
+VOICES = (_HERE / "voices.txt").read_text(encoding="utf-8").split()
+"""Gemini's, as the plugin has them: a test holds the two equal."""
+
 # A Jinja expression would be run by the engine at the project's next `cruft update`, which reads answers as templates.
-_JINJA = re.compile(r"\{[{%#]")
+_JINJA = r"\{[{%#]"
 _UNWANTED = {
     "Cc": "a control character",
     "Cf": "an invisible character",
@@ -34,7 +36,7 @@ _UNWANTED = {
     "Zp": "a line break",
 }
 # Letters, marks and symbols by their category, and still nothing to see.
-_BLANK = re.compile(
+_BLANK = (
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufdd0-\ufdef\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
     "\ufffe\uffff\U000e0000-\U000e0fff]"
 )
@@ -45,23 +47,22 @@ _JOINING = (
 )
 _EMOJI = "\u2190-\u2bff\U0001f000-\U0001faff"
 _VARIATION = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
-_MEANT = re.compile(
+_MEANT = (
     f"(?<=[{_JOINING}])[\u200c\u200d]"
     f"|(?<=[{_EMOJI}\ufe0f])\u200d(?=[{_EMOJI}])"
     f"|(?<=[#*0-9]|[^\\x00-\x7f\\s\u2000-\u200f{_VARIATION}])[{_VARIATION}]"
 )
-_WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
+_WINDOWS_DEVICES = r"con|prn|aux|nul|com[0-9]|lpt[0-9]"
 
 
 def problems(answers: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what is wrong, by question: the answer, and what is allowed."""
-    found = {
-        question: [
-            f"{_shown(answers.get(question))} {problem}" for problem in _problems_of(question, answers.get(question))
-        ]
-        for question in QUESTIONS
-    }
-    return {question: of_it for question, of_it in found.items() if of_it}
+    found = {}
+    for question in QUESTIONS:
+        answer = answers.get(question)
+        if of_it := [f"{_shown(answer)} {problem}" for problem in _problems_of(question, answer)]:
+            found[question] = of_it
+    return found
 
 
 def _problems_of(question: str, answer: object) -> Iterator[str]:
@@ -72,35 +73,29 @@ def _problems_of(question: str, answer: object) -> Iterator[str]:
             yield f"is not one of {', '.join(choices)}"
     else:
         yield from (f"holds {kind}; use visible characters and spaces" for kind in unwanted_characters(answer))
-        if match := _JINJA.search(answer):
+        if match := re.search(_JINJA, answer):
             yield f"holds {match[0]}, which a later update would run as a template; write it into agent.toml afterwards"
         yield from RULES[question](answer)
 
 
 def unwanted_characters(text: str) -> list[str]:
     """Return the kinds of characters in it that cannot be seen, or that a terminal would obey."""
-    text = _MEANT.sub("", text)
+    if text.isascii() and text.isprintable():  # as most are: no pattern has to be compiled for them
+        return []
+    text = re.sub(_MEANT, "", text)
     kinds = {_UNWANTED[category] for category in map(unicodedata.category, text) if category in _UNWANTED}
-    if _BLANK.search(text):
+    if re.search(_BLANK, text):
         kinds.add(_UNWANTED["Cf"])
     return sorted(kinds)
-
-
-def _project_name(answer: str) -> Iterator[str]:
-    yield from _length(answer, least=1, most=100)
 
 
 def _project_slug(answer: str) -> Iterator[str]:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", answer):
         yield "must be 1 to 63 of a-z, 0-9 and -, and begin and end with a letter or a digit"
-    elif _WINDOWS_DEVICES.fullmatch(answer):
+    elif re.fullmatch(_WINDOWS_DEVICES, answer):
         yield "is a device on Windows and cannot be a folder there"
     elif re.sub("-+", "-", answer) in (_HERE / "dependencies.txt").read_text(encoding="utf-8").split():
         yield "is a package that the project depends on, which uv would then not install; use another name"
-
-
-def _agent_name(answer: str) -> Iterator[str]:
-    yield from _length(answer, least=0, most=100)
 
 
 def _voice(answer: str) -> Iterator[str]:
@@ -115,26 +110,22 @@ def _temperature(answer: str) -> Iterator[str]:
         yield "is not a number from 0 to 2, such as 0.8"
 
 
-def _instructions(answer: str) -> Iterator[str]:
-    yield from _length(answer, least=1, most=10_000)
-
-
-RULES: dict[str, Callable[[str], Iterator[str]]] = {
-    "project_name": _project_name,
-    "project_slug": _project_slug,
-    "agent_name": _agent_name,
-    "voice": _voice,
-    "temperature": _temperature,
-    "instructions": _instructions,
-}
-"""What each question that is answered with text asks of the answer."""
-
-
-def _length(answer: str, *, least: int, most: int) -> Iterator[str]:
+def _length(answer: str, least: int, most: int) -> Iterator[str]:
     if len(answer.strip()) < least:
         yield "is empty"
     if len(answer) > most:
         yield f"has {len(answer)} characters; {most} are allowed"
+
+
+RULES: dict[str, Callable[[str], Iterator[str]]] = {
+    "project_name": partial(_length, least=1, most=100),
+    "project_slug": _project_slug,
+    "agent_name": partial(_length, least=0, most=100),
+    "voice": _voice,
+    "temperature": _temperature,
+    "instructions": partial(_length, least=1, most=10_000),
+}
+"""What each question that is answered with text asks of the answer."""
 
 
 def _shown(answer: object) -> str:

@@ -15,8 +15,7 @@ from cookiecutter.main import cookiecutter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from template_answers.rules import QUESTIONS, RULES, unwanted_characters
-from template_answers.voices import VOICES
+from template_answers.rules import QUESTIONS, RULES, VOICES, unwanted_characters
 from tests.baked import DEFAULT_SLUG, TEMPLATE, BakedProject, content_of, run_cookiecutter, typed
 
 INVISIBLE = [
@@ -177,7 +176,7 @@ def test_an_unknown_voice_is_told_which_there_are_on_half_a_screen(output: Path)
     assert (told.returncode, told.stderr) == (1, "")
     problem = told.stdout.partition("\n\n")[0].splitlines()
     assert problem[1] == "  voice: 'Coral' is none of Gemini's voices."
-    assert re.findall(r"\w+", " ".join(problem[2:])) == list(VOICES)
+    assert re.findall(r"\w+", " ".join(problem[2:])) == VOICES
     assert len(problem) <= 8
     assert max(map(len, problem)) < 80
 

@@ -20,8 +20,7 @@ from cookiecutter.main import cookiecutter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from template_answers.rules import QUESTIONS, unwanted_characters
-from template_answers.voices import VOICES
+from template_answers.rules import QUESTIONS, VOICES, unwanted_characters
 from tests.baked import RENDERED_FILES, SOURCE, TEMPLATE, BakedProject, typed
 from tests.test_replayed_answers import context
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from template_answers.rules import QUESTIONS
-from template_answers.voices import VOICES
+from template_answers.rules import QUESTIONS, VOICES
 from tests.baked import SOURCE, TEMPLATE, BakedProject, bake, clone_of_the_template, git, run
 
 README = (TEMPLATE / "README.md").read_text(encoding="utf-8")
@@ -93,16 +92,14 @@ def test_the_readme_names_every_question_with_its_meaning() -> None:
     assert re.findall(r"(?m)^\| `(\w+)` \| .{10,} \| .+ \|$", README) == list(QUESTIONS)
 
 
-def test_every_voice_is_described() -> None:
-    assert dict(re.findall(r"(\w+)\s\(([\w-]+)\)[,.]", README.partition("### Voices")[2].partition("##")[0])) == VOICES
-
-
-def test_the_projects_reference_has_every_voice_with_what_characterises_it() -> None:
+def test_every_voice_is_described_here_as_it_is_in_the_projects_reference() -> None:
+    described = dict(re.findall(r"(\w+)\s\(([\w-]+)\)[,.]", README.partition("### Voices")[2].partition("##")[0]))
+    assert list(described) == VOICES
     reference = (SOURCE / "docs" / "reference.md").read_text(encoding="utf-8")
     table = reference.partition("### Voices")[2].partition("\n### ")[0]
     cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in table.splitlines() if row.startswith("|")]
     rows = cells[2:]
-    assert {row[column]: row[column + 1] for row in rows for column in range(0, len(row), 2)} == VOICES
+    assert {row[column]: row[column + 1] for row in rows for column in range(0, len(row), 2)} == described
 
 
 def test_the_readmes_links_and_pictures_lead_somewhere() -> None:

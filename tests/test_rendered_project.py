@@ -12,8 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from uv import find_uv_bin
 
-from template_answers.rules import QUESTIONS
-from template_answers.voices import VOICES
+from template_answers.rules import QUESTIONS, VOICES
 from tests.baked import TEMPLATE, BakedProject, bake
 
 pytestmark = pytest.mark.slow
@@ -67,7 +66,7 @@ print(*sorted(get_args(Voice)))
 
 def test_the_voices_to_choose_from_are_the_plugins(project: BakedProject) -> None:
     done = project.run(UV, "run", "--no-sync", "python", "-c", VOICES_OF_THE_PLUGIN, timeout_s=120, **SHARED)
-    assert done.stdout.split() == list(VOICES), done.stderr
+    assert done.stdout.split() == VOICES, done.stderr
 
 
 def locked_packages(project: BakedProject) -> set[str]:

@@ -16,8 +16,7 @@ import pytest
 import yaml
 
 from template_answers import toml
-from template_answers.rules import QUESTIONS
-from template_answers.voices import VOICES
+from template_answers.rules import QUESTIONS, VOICES
 from tests.baked import DEFAULT_SLUG, RENDERED_FILES, SOURCE, TEMPLATE, BakedProject, bake, content_of, run_cookiecutter
 
 CHOICES = [(name, choice) for name, default in QUESTIONS.items() if isinstance(default, list) for choice in default]
