@@ -19,6 +19,11 @@ from .log import clean, visible
 if TYPE_CHECKING:
     from .provider import Provider
 
+CODES = {
+    *(1000, 1001, 1002, 1006, 1007, 1008, 1009, 1011, 1012, 1013),
+    *(400, 401, 403, 404, 408, 409, 429, 500, 502, 503, 504),
+}
+"""Those that failures are counted by; a server that invents others makes no new kinds."""
 STATUS_PAGE = "If it goes on, see the provider's status page."
 
 _FAILURES = (APIConnectionError, ConnectionClosed, InvalidHandshake, RealtimeError)
@@ -68,9 +73,9 @@ def describe(error: BaseException, provider: "Provider", *, connected: bool = Tr
 
 def of_code(who: str, code: int, text: str) -> Failure:
     """A connection that was closed, or refused, with a code that says no more."""
-    if code < 1000:
-        return Failure(f"http_{code}", f"{who} refused the connection ({code}): {text}", STATUS_PAGE)
-    return Failure(f"connection_closed_{code}", f"{who} closed the connection ({code}): {text}", STATUS_PAGE)
+    kind, did = ("http", "refused") if code < 1000 else ("connection_closed", "closed")
+    number = code if code in CODES else "other"
+    return Failure(f"{kind}_{number}", f"{who} {did} the connection ({code}): {text}", STATUS_PAGE)
 
 
 def short(error: BaseException) -> str:

@@ -120,7 +120,10 @@ def _model_price(model: str, prices: object) -> ModelPrice:
     if not isinstance(prices, dict) or not {"input_mtok", "output_mtok"} <= prices.keys():
         # without one of them these tokens would count as free
         raise PriceFileError(f"{model!r} needs a table with input_mtok and output_mtok, in USD per million tokens")
-    price = ModelPrice(**{key: Decimal(value) if type(value) is int else value for key, value in prices.items()})
+    for key, value in prices.items():
+        if type(value) not in (int, Decimal) or not Decimal(value).is_finite() or value < 0:
+            raise PriceFileError(f"{model!r}: {key} = {value} is no price, which is USD per million tokens, 0 or more")
+    price = ModelPrice(**{key: Decimal(value) for key, value in prices.items()})
     try:
         with warnings.catch_warnings(action="error"):  # genai-prices only warns of a key that it does not know
             price.calc_price(Usage(input_tokens=0, output_tokens=0))

@@ -6,6 +6,7 @@ A blank environment variable means unset, except `LIVEKIT_AGENT_NAME`, where bla
 import hashlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from multiprocessing import current_process
@@ -126,10 +127,19 @@ def read_settings(
 
 
 def _agent_toml() -> dict[str, Any]:
+    text = ""
     try:
-        return tomllib.loads(AGENT_TOML.read_text("utf-8"))
+        text = AGENT_TOML.read_text("utf-8")
+        return tomllib.loads(text)
     except (OSError, ValueError) as error:
-        raise SettingsError([f"agent.toml cannot be read: {error}"]) from None
+        raise SettingsError([f"agent.toml cannot be read: {_setting_in(str(error), text)}{error}"]) from None
+
+
+def _setting_in(message: str, text: str) -> str:
+    """The setting whose line a TOML error names."""
+    number = re.search(r"at line (\d+)", message)
+    key = text.splitlines()[int(number[1]) - 1].partition("=")[0].strip() if number else ""
+    return f"{key}: " if key in ENVIRONMENT else ""
 
 
 def _in_words(detail: Any, given: Mapping[str, str]) -> str:

@@ -138,7 +138,7 @@ def test_a_wrong_value_is_one_line_with_setting_value_and_what_is_allowed(
         ('voice = "Nobody"', "agent.toml: voice = 'Nobody': there is no 'Nobody': choose from Achernar"),
         ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = 'foo': there is no 'foo': choose from "),
         ("temprature = 1", "agent.toml: 'temprature' is no setting: choose from name, voice"),
-        ("voice = Puck", "agent.toml cannot be read: Invalid value (at line "),
+        ("voice = Puck", "agent.toml cannot be read: voice: Invalid value (at line "),
     ],
 )
 def test_a_wrong_line_of_agent_toml_is_told_with_what_is_allowed(agent_toml: Path, line: str, problem: str) -> None:
