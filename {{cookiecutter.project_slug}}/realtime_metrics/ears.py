@@ -6,7 +6,6 @@ smooths its probability (measured with Silero): the level tells better when that
 """
 
 import time
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,111 +130,15 @@ class Playback:
         return self.started_at + self.silence_s
 
 
-class HearingInput(io.AudioInput):
-    """Passes on the user's audio, and listens."""
-
-    def __init__(self, source: io.AudioInput, finder: SoundFinder, failures: OwnFailures) -> None:
-        super().__init__(label="RealtimeMetrics", source=source)
-        self._source = source
-        self._finder = finder
-        self._failures = failures
-
-    async def __anext__(self) -> rtc.AudioFrame:
-        frame = await self._source.__anext__()
-        self._failures.guard("hearing the user", self._hear, frame)
-        return frame
-
-    def _hear(self, frame: rtc.AudioFrame) -> None:
-        self._finder.hear(frame, time.monotonic())
-
-
-class HearingOutput(io.AudioOutput):
-    """Passes on the agent's audio, and listens.
+class Ears:
+    """Both directions of one session: the user's sounds, and what becomes of the agent's audio.
 
     Args:
-        next_in_chain: where the audio goes.
-        on_began: called when the first frame of a playback comes.
+        on_began: called when the first frame of a playback goes to the output.
         on_heard: called when it is known when its first sound plays.
         on_ended: called when it was played, or cut off.
         failures: where our own failures are logged.
     """
-
-    def __init__(
-        self,
-        next_in_chain: io.AudioOutput,
-        on_began: Callable[[Playback], None],
-        on_heard: Callable[[Playback], None],
-        on_ended: Callable[[Playback], None],
-        failures: OwnFailures,
-    ) -> None:
-        capabilities = io.AudioOutputCapabilities(pause=True)
-        super().__init__(label="RealtimeMetrics", next_in_chain=next_in_chain, capabilities=capabilities)
-        self._on_began, self._on_heard, self._on_ended = on_began, on_heard, on_ended
-        self._failures = failures
-        self._playback: Playback | None = None
-        self._heard = False
-
-    @property
-    def sample_rate(self) -> int | None:
-        return self._next_in_chain.sample_rate if self._next_in_chain else None
-
-    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
-        await super().capture_frame(frame)
-        self._failures.guard("hearing the agent", self._hear, frame)
-        if self._next_in_chain is not None:
-            await self._next_in_chain.capture_frame(frame)
-
-    def flush(self) -> None:
-        super().flush()
-        if self._next_in_chain is not None:
-            self._next_in_chain.flush()
-
-    def clear_buffer(self) -> None:
-        if self._next_in_chain is not None:
-            self._next_in_chain.clear_buffer()
-
-    def on_playback_started(self, *, created_at: float) -> None:
-        super().on_playback_started(created_at=created_at)
-        if self._playback is not None and self._playback.started_at is None:
-            self._playback.started_at = monotonic(created_at)
-            self._tell_heard()
-
-    def on_playback_finished(
-        self, *, playback_position: float, interrupted: bool, synchronized_transcript: str | None = None
-    ) -> None:
-        playback, self._playback = self._playback, None
-        if playback is not None:
-            playback.heard_s, playback.interrupted = playback_position, interrupted
-            playback.ended_at = time.monotonic()
-            self._on_ended(playback)
-        super().on_playback_finished(
-            playback_position=playback_position,
-            interrupted=interrupted,
-            synchronized_transcript=synchronized_transcript,
-        )
-
-    def _hear(self, frame: rtc.AudioFrame) -> None:
-        playback = self._playback
-        if playback is None:
-            playback = self._playback = Playback(captured_at=time.monotonic())
-            self._heard = False
-            self._on_began(playback)
-        if playback.silence_s is None:
-            levels = _levels(frame)
-            first = next((number for number, level in enumerate(levels) if level > SOUND), None)
-            if first is not None:
-                playback.silence_s = playback.audio_s + first * frame.duration / len(levels)
-                self._tell_heard()
-        playback.audio_s += frame.duration
-
-    def _tell_heard(self) -> None:
-        if self._playback is not None and self._playback.first_sound_at is not None and not self._heard:
-            self._heard = True
-            self._on_heard(self._playback)
-
-
-class Ears:
-    """Both directions of one session. `attach` may be called again and again: the framework can change the chain."""
 
     def __init__(
         self,
@@ -245,22 +148,24 @@ class Ears:
         failures: OwnFailures,
     ) -> None:
         self.user = SoundFinder()
-        self._listeners = on_began, on_heard, on_ended
-        self._failures = failures
+        self.on_began, self.on_heard, self.on_ended = on_began, on_heard, on_ended
+        self.failures = failures
 
     def attach(self, session: AgentSession[Any]) -> None:
-        """Puts the ears first into the session's audio, where there is some and they are not yet."""
+        """Puts the ears first into the session's audio, where there is some and they are not yet. May be called again
+        and again: the framework can change the chain."""
         source, output = session.input.audio, session.output.audio
         if source is not None and not isinstance(source, HearingInput):
-            session.input.audio = HearingInput(source, self.user, self._failures)
+            session.input.audio = HearingInput(source, self)
         if output is not None and not isinstance(output, HearingOutput):
-            session.output.audio = HearingOutput(output, *self._listeners, self._failures)
+            session.output.audio = HearingOutput(output, self)
 
     def user_began(self, marked_at: float) -> float:
         """When the user's first sound was, by the voice detection's mark of it and the level."""
         sound = self._sound_at(marked_at + LATER_S)
-        near = sound is not None and sound.ended_at >= marked_at - LATER_S and marked_at - sound.began_at < EARLIER_S
-        return sound.began_at if sound is not None and near else marked_at
+        if sound is None or sound.ended_at < marked_at - LATER_S or marked_at - sound.began_at >= EARLIER_S:
+            return marked_at
+        return sound.began_at
 
     def user_ended(self, marked_at: float) -> SpeechEnd:
         """When the user's last sound was, by the voice detection's mark of it and the level."""
@@ -276,6 +181,86 @@ class Ears:
 
     def _sound_at(self, at: float) -> Sound | None:
         """The last sound that began by then."""
-        sounds = list(self.user.sounds)
-        number = bisect_right(sounds, at, key=lambda sound: sound.began_at)
-        return sounds[number - 1] if number else None
+        return next((sound for sound in reversed(self.user.sounds) if sound.began_at <= at), None)
+
+
+class HearingInput(io.AudioInput):
+    """Passes on the user's audio, and listens."""
+
+    def __init__(self, source: io.AudioInput, ears: Ears) -> None:
+        super().__init__(label="RealtimeMetrics", source=source)
+        self._ears = ears
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        frame = await super().__anext__()
+        self._ears.failures.guard("hearing the user", self._hear, frame)
+        return frame
+
+    def _hear(self, frame: rtc.AudioFrame) -> None:
+        self._ears.user.hear(frame, time.monotonic())
+
+
+class HearingOutput(io.AudioOutput):
+    """Passes on the agent's audio, and listens."""
+
+    def __init__(self, output: io.AudioOutput, ears: Ears) -> None:
+        super().__init__(
+            label="RealtimeMetrics", next_in_chain=output, capabilities=io.AudioOutputCapabilities(pause=True)
+        )
+        self._output = self.next_in_chain or output  # the framework wraps it
+        self._ears = ears
+        self._playback: Playback | None = None
+
+    @property
+    def sample_rate(self) -> int | None:
+        return self._output.sample_rate
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        await super().capture_frame(frame)
+        self._ears.failures.guard("hearing the agent", self._hear, frame)
+        await self._output.capture_frame(frame)
+
+    def flush(self) -> None:
+        super().flush()
+        self._output.flush()
+
+    def clear_buffer(self) -> None:
+        self._output.clear_buffer()
+
+    def on_playback_started(self, *, created_at: float) -> None:
+        super().on_playback_started(created_at=created_at)
+        if self._playback is not None and self._playback.started_at is None:
+            self._playback.started_at = monotonic(created_at)
+            self._tell_if_heard(self._playback)
+
+    def on_playback_finished(
+        self, *, playback_position: float, interrupted: bool, synchronized_transcript: str | None = None
+    ) -> None:
+        playback, self._playback = self._playback, None
+        if playback is not None:
+            playback.heard_s, playback.interrupted = playback_position, interrupted
+            playback.ended_at = time.monotonic()
+            self._ears.on_ended(playback)
+        super().on_playback_finished(
+            playback_position=playback_position,
+            interrupted=interrupted,
+            synchronized_transcript=synchronized_transcript,
+        )
+
+    def _hear(self, frame: rtc.AudioFrame) -> None:
+        playback = self._playback
+        if playback is None:
+            playback = self._playback = Playback(captured_at=time.monotonic())
+            self._ears.on_began(playback)
+        if playback.silence_s is None:
+            levels = _levels(frame)
+            first = next((number for number, level in enumerate(levels) if level > SOUND), None)
+            if first is not None:
+                playback.silence_s = playback.audio_s + first * frame.duration / len(levels)
+                self._tell_if_heard(playback)
+        playback.audio_s += frame.duration
+
+    def _tell_if_heard(self, playback: Playback) -> None:
+        """Called once when its start is known, and once when its first sound is: the later of the two tells."""
+        if playback.first_sound_at is not None:
+            self._ears.on_heard(playback)

@@ -34,14 +34,18 @@ def noise(samples: Samples, level: float) -> Samples:
     return (samples + np.random.default_rng(7).normal(0, level, len(samples))).astype(np.int16)
 
 
+def nobody(_: object) -> None:
+    """Whom the ears need not tell anything."""
+
+
 def ears(samples: Samples, *, frame_s: float = 0.05, at: float = 100.0) -> Ears:
     """Ears that heard this, from `at` on."""
-    nobody = Ears(lambda _: None, lambda _: None, lambda _: None, OwnFailures())
+    heard = Ears(nobody, nobody, nobody, OwnFailures())
     step = round(frame_s * RATE)
     for start in range(0, len(samples), step):
         piece = samples[start : start + step]
-        nobody.user.hear(frame(piece), at + (start + len(piece)) / RATE)
-    return nobody
+        heard.user.hear(frame(piece), at + (start + len(piece)) / RATE)
+    return heard
 
 
 @pytest.mark.parametrize("frame_s", [0.01, 0.02, 0.05])
@@ -109,7 +113,7 @@ async def test_every_frame_of_the_user_passes_as_it_is_even_one_that_cannot_be_h
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     frames = [frame(tone(0.05)), frame(silence(0.05))]
-    hearing = HearingInput(Microphone(*frames), SoundFinder(), OwnFailures())
+    hearing = HearingInput(Microphone(*frames), Ears(nobody, nobody, nobody, OwnFailures()))
     assert await hearing.__anext__() is frames[0]
 
     def fail(*_: object) -> None:
@@ -131,9 +135,8 @@ async def played(*pieces: Samples, cut_after_s: float | None = None) -> tuple[Pl
         kept.append(playback)
         told.append("began")
 
-    output = HearingOutput(
-        Speaker(speed=1.0), began, lambda _: told.append("heard"), lambda _: told.append("ended"), OwnFailures()
-    )
+    listening = Ears(began, lambda _: told.append("heard"), lambda _: told.append("ended"), OwnFailures())
+    output = HearingOutput(Speaker(speed=1.0), listening)
     for piece in pieces:
         await output.capture_frame(frame(piece))
     output.flush()
@@ -170,7 +173,7 @@ async def test_silence_is_no_answer() -> None:
 
 async def test_ears_are_put_into_the_audio_once_and_again_when_the_framework_changes_it() -> None:
     session: AgentSession[None] = AgentSession(vad=None)
-    attached = Ears(lambda _: None, lambda _: None, lambda _: None, OwnFailures())
+    attached = Ears(nobody, nobody, nobody, OwnFailures())
     attached.attach(session)
     assert (session.input.audio, session.output.audio) == (None, None), "without audio there is nothing to hear"
     session.input.audio, session.output.audio = Microphone(), Speaker()
