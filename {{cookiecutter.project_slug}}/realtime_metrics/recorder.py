@@ -36,13 +36,14 @@ from .records import (
     Origin,
     ResponseRecord,
     SessionRecord,
+    Unanswered,
     UnansweredRecord,
     utc_iso,
 )
 from .responses import Response, Responses
 from .session import Bill, Sums
 from .settings import Settings
-from .turns import Silence, Turns
+from .turns import Turns
 from .usage import (
     OUTPUT_UNCOUNTED,
     TOKEN_FIELDS,
@@ -126,7 +127,7 @@ class Recorder:
         self.listener = Listener(
             generation_completed=guarded(self._responses.completed),
             generation_ended=guarded(self._responses.generation_ended),
-            turn_was_empty=guarded(self._on_empty_turn),
+            turn_was_empty=guarded(self._turns.response_was_silent),
             usage_came_alone=guarded(self._responses.used_alone),
             usage_was_malformed=guarded(self._on_malformed_usage),
             end_announced=guarded(self._on_end_announced),
@@ -218,9 +219,6 @@ class Recorder:
             has_audio_output=self._has_audio_output,
         )
 
-    def _on_empty_turn(self, finish_reason: str | None) -> None:
-        self._turns.response_was_silent(None, finish_reason)
-
     def _on_malformed_usage(self) -> None:
         self._sums.error("malformed_usage")
 
@@ -247,7 +245,7 @@ class Recorder:
         for response in self._responses.speech_done(speech):
             if response.left_user_waiting:
                 self._turns.response_was_silent(
-                    response.request_id, response.finish_reason, connection_lost=response.connection_lost
+                    response.finish_reason, response.request_id, connection_lost=response.connection_lost
                 )
 
     def _on_user_state_changed(self, event: UserStateChangedEvent) -> None:
@@ -298,7 +296,7 @@ class Recorder:
         self._turns.agent_heard(first_sound_at)
 
     def _on_playback_ended(self, playback: Playback) -> None:
-        self._turns.playback_ended(playback)
+        self._turns.playback_ended()
         self._responses.playback_ended(playback)
 
     # -- records
@@ -374,15 +372,15 @@ class Recorder:
         self._bill.book_alone(tokens, cost)
         self._tell_recorded()
 
-    def _record_unanswered(self, silence: Silence) -> None:
-        logger.warning("the caller waited %.1f s and heard nothing: %s", silence.waited_s, silence.reason)
+    def _record_unanswered(self, waited_s: float, reason: Unanswered, request_id: str | None) -> None:
+        logger.warning("the caller waited %.1f s and heard nothing: %s", waited_s, reason)
         record = UnansweredRecord(
             origin=self._origin,
             timestamp=utc_iso(time.time()),
-            user_speech_end=utc_iso(time.time() - (time.monotonic() - silence.speech_ended_at)),
-            waited_s=silence.waited_s,
-            reason=silence.reason,
-            request_id=silence.request_id,
+            user_speech_end=utc_iso(time.time() - waited_s),
+            waited_s=waited_s,
+            reason=reason,
+            request_id=request_id,
         )
         self._writer.write(record)
 

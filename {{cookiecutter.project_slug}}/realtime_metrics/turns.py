@@ -30,9 +30,9 @@ class Utterance:
     """What the user said in one go, by the voice detection's marks and the ear."""
 
     began_at: float
+    over: Playback | None = None
+    """What the agent was saying when it began."""
     end: SpeechEnd = field(default_factory=SpeechEnd)
-    over_agent: bool = False
-    """Whether the agent spoke when it began."""
     by_ear: bool = False
     """Whether the voice detection missed it."""
     is_turn: bool = False
@@ -48,26 +48,19 @@ class Waiting:
     reported: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """A turn that was not answered in time."""
-
-    speech_ended_at: float
-    waited_s: float
-    reason: Unanswered
-    request_id: str | None
-
-
 class Turns:
     """The turns of one session.
 
     Args:
         ears: when the user could be heard.
         limit_s: `METRICS_ANSWER_LIMIT_S`.
-        on_unanswered: called once for each turn that is not answered in time.
+        on_unanswered: called once for each turn that is not answered in time: how long the user has waited, why, and
+            the response that was silent, if there is one.
     """
 
-    def __init__(self, ears: Ears, limit_s: float, on_unanswered: Callable[[Silence], None]) -> None:
+    def __init__(
+        self, ears: Ears, limit_s: float, on_unanswered: Callable[[float, Unanswered, str | None], None]
+    ) -> None:
         self.user_turns = 0
         self.unanswered = 0
         self.longest_wait_s: float | None = None
@@ -75,12 +68,11 @@ class Turns:
         self._ears = ears
         self._limit_s = limit_s
         self._on_unanswered = on_unanswered
-        self._utterances: deque[Utterance] = deque(maxlen=64)
+        # with one from before the call: there is always a last one
+        self._utterances = deque([Utterance(0.0, end=SpeechEnd(0.0), is_turn=True)], maxlen=64)
         self._recognised_at = 0.0
         self._playback: Playback | None = None
         self._heard_at = 0.0
-        self._interrupted_at = 0.0
-        self._silent_since = 0.0
         self._answered_until = 0.0
         self._waiting: Waiting | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -90,18 +82,18 @@ class Turns:
 
     def user_began(self, marked_at: float) -> None:
         """The voice detection hears the user."""
-        began_at = self._ears.user_began(marked_at)
-        if self._utterances and self._utterances[-1].by_ear and self._utterances[-1].end.at is None:
-            self._utterances[-1].by_ear = False
+        began_at, last = self._ears.user_began(marked_at), self._utterances[-1]
+        if last.by_ear and last.end.at is None:
+            last.by_ear = False
         else:
-            self._utterances.append(Utterance(began_at, over_agent=self._agent_spoke(began_at)))
+            self._begin(began_at)
         self._silent_response = None
         if self._waiting is not None and began_at - self._waiting.spoke_until < SAME_THOUGHT_S:
             self._stop_timer()
 
     def user_stopped(self, marked_at: float) -> None:
         """The voice detection is sure that the user has stopped; the agent may have begun to answer by then."""
-        if self._utterances and self._utterances[-1].end.at is None:
+        if self._utterances[-1].end.at is None:
             self._utterances[-1].end = self._ears.user_ended(marked_at)
             self._settle()
         self._start_timer()
@@ -109,26 +101,30 @@ class Turns:
     def user_recognised(self) -> None:
         """The provider took something for speech: it wrote it down, or began a response to it."""
         self._recognised_at = time.monotonic()
-        sound, last = self._ears.last_sound, self._utterances[-1] if self._utterances else None
-        if sound is not None and (last is None or (last.end.at is not None and sound.began_at > last.end.at)):
-            utterance = Utterance(sound.began_at, over_agent=self._agent_spoke(sound.began_at), by_ear=True)
-            self._utterances.append(utterance)
+        sound, said_until = self._ears.last_sound, self._utterances[-1].end.at
+        if sound is not None and said_until is not None and sound.began_at > said_until:
+            utterance = self._begin(sound.began_at)
+            utterance.by_ear = True
             self._look_for_end(utterance)
         self._settle()
 
-    def _look_for_end(self, utterance: Utterance) -> None:
-        """Ends what the ear alone heard, once it is over."""
-        sound = self._ears.last_sound
-        if not utterance.by_ear or utterance.end.at is not None or sound is None:
-            return
-        if time.monotonic() - sound.ended_at < SURE_S:
-            asyncio.get_running_loop().call_later(SURE_S / 2, self._look_for_end, utterance)
-            return
-        utterance.end = SpeechEnd(sound.ended_at, "audio")
-        self._settle()
+    def _begin(self, at: float) -> Utterance:
+        over = self._playback if self._playback is not None and self._playback.captured_at <= at else None
+        self._utterances.append(Utterance(at, over))
+        return self._utterances[-1]
 
-    def _agent_spoke(self, at: float) -> bool:
-        return self._playback is not None and self._playback.captured_at <= at
+    def _look_for_end(self, utterance: Utterance) -> None:
+        """Looks from time to time whether what the ear alone heard is over."""
+        self._end_by_ear(utterance, time.monotonic() - SURE_S)
+        if utterance.by_ear and utterance.end.at is None:
+            asyncio.get_running_loop().call_later(SURE_S / 2, self._look_for_end, utterance)
+
+    def _end_by_ear(self, utterance: Utterance, by: float) -> None:
+        """Ends what the ear alone heard, if the last sound was over by then."""
+        sound = self._ears.last_sound
+        if utterance.by_ear and utterance.end.at is None and sound is not None and sound.ended_at <= by:
+            utterance.end = SpeechEnd(sound.ended_at, "audio")
+            self._settle()
 
     def user_typed(self) -> None:
         """The user sent a text."""
@@ -137,17 +133,16 @@ class Turns:
 
     def _settle(self) -> None:
         """Decides, as soon as it can, whether what the user said last is a turn that waits for an answer."""
-        if not self._utterances:
-            return
-        utterance, ended_at = self._utterances[-1], self._utterances[-1].end.at
+        utterance = self._utterances[-1]
+        ended_at, over = utterance.end.at, utterance.over
         if utterance.is_turn or ended_at is None:
             return
         if ended_at - utterance.began_at < SHORT_S and self._recognised_at < utterance.began_at:
             return
-        if utterance.over_agent:
-            if self._playback is not None:
+        if over is not None:
+            if over.ended_at is None:
                 return  # if that is interrupted, or ends, it will be asked again
-            if self._interrupted_at < utterance.began_at and ended_at <= self._silent_since:
+            if not over.interrupted and over.ended_at >= ended_at:
                 return  # the agent went on speaking
         utterance.is_turn = True
         if self._heard_at >= ended_at:  # its answer began before the voice detection was sure
@@ -164,12 +159,10 @@ class Turns:
 
     def agent_heard(self, at: float) -> None:
         """The agent's first sound of a playback is at this moment, or its text is shown where it has no audio."""
-        speaking, sound = self._utterances[-1] if self._utterances else None, self._ears.last_sound
-        if speaking is not None and speaking.by_ear and speaking.end.at is None and sound and sound.ended_at < at:
-            speaking.end = SpeechEnd(sound.ended_at, "audio")
-            self._settle()
-        if speaking is not None and speaking.end.at is None and not speaking.over_agent and not speaking.is_turn:
-            speaking.is_turn = True
+        last = self._utterances[-1]
+        self._end_by_ear(last, at)
+        if last.end.at is None and last.over is None and not last.is_turn:
+            last.is_turn = True
             self.user_turns += self._waiting is None
         if self._waiting is not None:
             self._keep_longest(at - self._waiting.since)
@@ -178,16 +171,13 @@ class Turns:
         self._waiting = None
         self._stop_timer()
 
-    def playback_ended(self, playback: Playback) -> None:
+    def playback_ended(self) -> None:
         """The agent's audio was played, or cut off."""
         self._playback = None
-        self._silent_since = playback.ended_at or time.monotonic()
-        if playback.interrupted:
-            self._interrupted_at = self._silent_since
         self._settle()
 
     def response_was_silent(
-        self, request_id: str | None, finish_reason: str | None = None, *, connection_lost: bool = False
+        self, finish_reason: str | None, request_id: str | None = None, *, connection_lost: bool = False
     ) -> None:
         """A response has ended without a sound, not because the user went on, and no tool is at work for it.
 
@@ -200,7 +190,7 @@ class Turns:
             reason = "connection_lost"
         if self._waiting is not None:
             self._report(reason, request_id)
-        elif self._utterances and not self._utterances[-1].is_turn:
+        elif not self._utterances[-1].is_turn:
             self._silent_response = reason, request_id  # the voice detection is not sure yet that the user has stopped
 
     def connection_lost(self) -> None:
@@ -224,11 +214,10 @@ class Turns:
         if first_sound_at is None:
             return SpeechEnd()
         answered_until, self._answered_until = self._answered_until, first_sound_at
-        spoken = [each for each in self._utterances if each.began_at <= first_sound_at]
-        spoken = [each for each in spoken if each.is_turn or not each.over_agent]
-        if not spoken or (spoken[-1].end.at or first_sound_at) <= answered_until:
+        said = [each for each in self._utterances if each.began_at <= first_sound_at]
+        end = next((each.end for each in reversed(said) if each.is_turn or each.over is None), SpeechEnd(0.0))
+        if end.at is not None and end.at <= answered_until:
             return SpeechEnd(reason="no end of user speech was seen since the agent's last reply")
-        end = spoken[-1].end
         if end.at is None or end.at > first_sound_at:
             return SpeechEnd(reason="the user was still speaking when the audio began")
         return end
@@ -289,8 +278,7 @@ class Turns:
         waiting.reported = True
         self._stop_timer()
         self.unanswered += 1
-        waited_s = max(0.0, time.monotonic() - waiting.since)
-        self._on_unanswered(Silence(waiting.since, waited_s, reason, request_id))
+        self._on_unanswered(max(0.0, time.monotonic() - waiting.since), reason, request_id)
 
     def _keep_longest(self, waited_s: float) -> None:
         self.longest_wait_s = max(self.longest_wait_s or 0.0, waited_s)
