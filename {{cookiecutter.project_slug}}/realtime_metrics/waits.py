@@ -98,7 +98,11 @@ def wait_of(response: "Response", answered: SpeechEnd, tools: Iterable[ToolRun])
     ttft_s = response.metrics.ttft if response.metrics and response.metrics.ttft >= 0 else None
     if heard_at is not None and began_at is not None:
         wait.time_to_first_audio_s = max(0.0, heard_at - began_at)
-        _split(wait, response, began_at, heard_at)
+        if response.created_at >= began_at:
+            wait.time_to_generation_s = response.created_at - began_at
+        if response.captured_at is not None:
+            wait.generation_to_audio_s = max(0.0, response.captured_at - max(response.created_at, began_at))
+            wait.playback_latency_s = max(0.0, heard_at - response.captured_at)
         inside = [run for run in tools if run.began_at < heard_at and (run.ended_at or heard_at) > began_at]
         wait.tools, wait.tools_s = list(dict.fromkeys(run.name for run in inside)), _time_of(inside, began_at, heard_at)
     elif ttft_s is not None:
@@ -153,14 +157,6 @@ class WaitStatistics:
 def percentile(ordered: Sequence[float], share: float) -> float | None:
     """By nearest rank: a value that was measured, not one between two. Unknown where there is none."""
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
-
-
-def _split(wait: Wait, response: "Response", began_at: float, heard_at: float) -> None:
-    if response.created_at >= began_at:
-        wait.time_to_generation_s = response.created_at - began_at
-    if (captured_at := response.captured_at) is not None:
-        wait.generation_to_audio_s = max(0.0, captured_at - max(response.created_at, began_at))
-        wait.playback_latency_s = max(0.0, heard_at - captured_at)
 
 
 def _time_of(runs: Iterable[ToolRun], since: float, until: float) -> float:
