@@ -13,7 +13,6 @@ from typing import Any
 from livekit.agents import (
     Agent,
     AgentSession,
-    AgentStateChangedEvent,
     CloseEvent,
     ConversationItemAddedEvent,
     ErrorEvent,
@@ -24,34 +23,18 @@ from livekit.agents import (
 from livekit.agents.llm import ChatMessage, GenerationCreatedEvent, RealtimeModel, RealtimeSession, ToolContext
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
-from livekit.agents.voice.events import ToolExecutionUpdatedEvent
 
 from . import errors
 from .ears import Ears, Playback
 from .log import OwnFailures, logger
 from .prices import Cost, prices_of
 from .provider import Listener, Provider, ProviderSession
-from .records import (
-    ConnectionRecord,
-    Origin,
-    ResponseRecord,
-    SessionRecord,
-    Unanswered,
-    UnansweredRecord,
-    utc_iso,
-)
+from .records import ConnectionRecord, Origin, ResponseRecord, SessionRecord, Unanswered, UnansweredRecord, utc_iso
 from .responses import Response, Responses
 from .session import Bill, Sums
 from .settings import Settings
 from .turns import Turns
-from .usage import (
-    OUTPUT_UNCOUNTED,
-    TOKEN_FIELDS,
-    MalformedUsageError,
-    Tokens,
-    added,
-    without_output,
-)
+from .usage import OUTPUT_UNCOUNTED, TOKEN_FIELDS, MalformedUsageError, Tokens, added, without_output
 from .waits import WaitStatistics, by_the_clock, monotonic, wait_of
 from .writer import Writer
 
@@ -134,13 +117,13 @@ class Recorder:
         )
         """Whom the provider's sessions tell what they do."""
         self._hears_generation = guarded(self._on_generation_created)
-        self._hears_speech_done = guarded(self._on_speech_done)
+        # an agent that greets nobody is to hear the first word, too, also after a handoff
+        session.on("agent_state_changed", guarded(self._follow_agent))
         session.on("speech_created", guarded(self._on_speech_created))
         session.on("user_state_changed", guarded(self._on_user_state_changed))
         session.on("user_input_transcribed", guarded(self._on_user_input_transcribed))
-        session.on("agent_state_changed", guarded(self._on_agent_state_changed))
         session.on("conversation_item_added", guarded(self._on_conversation_item_added))
-        session.on("tool_execution_updated", guarded(self._on_tool_execution_updated))
+        session.on("tool_execution_updated", guarded(self._turns.tool_updated))
         session.on("error", guarded(self._on_error))
         session.on("close", guarded(self._on_close))
 
@@ -179,7 +162,7 @@ class Recorder:
         if not self._provider_session.marks_ends:
             self._responses.generation_ended(time.monotonic(), None, True)
 
-    def _follow_agent(self) -> None:
+    def _follow_agent(self, _: object = None) -> None:
         """Listens to the realtime session of the agent that speaks now, and to the audio as it is now."""
         try:
             agent = self._session.current_agent
@@ -212,12 +195,13 @@ class Recorder:
         self._unbound_speech = None
         if not event.user_initiated:
             self._turns.user_recognised()
-        self._responses.created(
+        response = Response(
             event.response_id or "",
             speech=speech,
             requested_at=self._requested_at.get(speech.id) if speech else None,
             has_audio_output=self._has_audio_output,
         )
+        self._responses.created(response)
 
     def _on_malformed_usage(self) -> None:
         self._sums.error("malformed_usage")
@@ -232,7 +216,7 @@ class Recorder:
     def _on_speech_created(self, event: SpeechCreatedEvent) -> None:
         self._follow_agent()
         speech = event.speech_handle
-        speech.add_done_callback(self._hears_speech_done)
+        speech.add_done_callback(self._failures.guarded(self._on_speech_done))
         if event.user_initiated:
             self._requested_at[speech.id] = monotonic(event.created_at)
         else:
@@ -259,9 +243,6 @@ class Recorder:
         if event.transcript:
             self._turns.user_recognised()
 
-    def _on_agent_state_changed(self, event: AgentStateChangedEvent) -> None:
-        self._follow_agent()
-
     def _on_conversation_item_added(self, event: ConversationItemAddedEvent) -> None:
         message = event.item
         if not isinstance(message, ChatMessage):
@@ -270,13 +251,6 @@ class Recorder:
             self._turns.user_typed()
         elif message.role == "assistant" and not self._has_audio_output:
             self._turns.agent_heard(time.monotonic())
-
-    def _on_tool_execution_updated(self, event: ToolExecutionUpdatedEvent) -> None:
-        if event.update.type == "tool_call_started":
-            call = event.update.function_call
-            self._turns.tool_began(call.name, call.call_id)
-        elif event.update.type == "tool_call_ended":
-            self._turns.tool_ended(event.update.call_id)
 
     # -- the audio
 

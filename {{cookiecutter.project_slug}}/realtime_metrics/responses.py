@@ -7,7 +7,7 @@ ends.
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -30,11 +30,12 @@ _REMEMBERED = 8
 class Response:
     """What is known of one response so far."""
 
-    turn: int
     request_id: str
-    timestamp: float
+    turn: int = 0
+    """Its number in the session."""
+    timestamp: float = field(default_factory=time.time)
     """When its generation was created, as `time.time()`."""
-    created_at: float
+    created_at: float = field(default_factory=time.monotonic)
     """The same, and all moments below, as `time.monotonic()`."""
     requested_at: float | None = None
     """When the program asked for it, or the user typed."""
@@ -49,8 +50,6 @@ class Response:
     usage_problem: str | None = None
     playbacks: list[Playback] = field(default_factory=list)
     generation_ended: bool = False
-    is_whole: bool = False
-    """Whether it ended by itself, not with its connection."""
     finish_reason: str | None = None
     connection_lost: bool = False
     timer: asyncio.TimerHandle | None = None
@@ -69,6 +68,11 @@ class Response:
         return [item.name for item in items if item.type == "function_call"]
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it ended by itself, not with its connection."""
+        return self.generation_ended and self.completed_at is not None
+
+    @property
     def is_played(self) -> bool:
         """Whether nothing of it is left to be heard."""
         return self.speech is None or self.speech.done()
@@ -76,6 +80,11 @@ class Response:
     @property
     def is_playing(self) -> bool:
         return bool(self.playbacks) and self.playbacks[-1].ended_at is None
+
+    @property
+    def had_its_turn(self) -> bool:
+        """Whether its playback had its turn; it may still be queued behind another speech."""
+        return self.is_played or bool(self.playbacks) or bool(self.called_tools)
 
     @property
     def captured_at(self) -> float | None:
@@ -169,35 +178,17 @@ class Responses:
         self._unbooked = unbooked
         self._turns = 0
         self._open: deque[Response] = deque()
-        self._recorded: OrderedDict[str, UsageBook] = OrderedDict()
-        self._early: list[tuple[Tokens, asyncio.TimerHandle]] = []
+        self._recorded: deque[tuple[str, UsageBook]] = deque(maxlen=_REMEMBERED)
+        self._early: deque[Tokens] = deque()
 
-    def created(
-        self,
-        request_id: str,
-        *,
-        speech: SpeechHandle | None = None,
-        requested_at: float | None = None,
-        has_audio_output: bool = True,
-        timestamp: float | None = None,
-    ) -> Response:
+    def created(self, response: Response) -> None:
         """A response begins."""
         self._turns += 1
-        response = Response(
-            turn=self._turns,
-            request_id=request_id or f"response {self._turns}",
-            timestamp=time.time() if timestamp is None else timestamp,
-            created_at=time.monotonic(),
-            requested_at=requested_at,
-            speech=speech,
-            has_audio_output=has_audio_output,
-        )
-        for tokens, timer in self._early:
-            timer.cancel()
-            response.usage.book(tokens)
-        self._early.clear()
+        response.turn = self._turns
+        response.request_id = response.request_id or f"response {response.turn}"
+        while self._early:
+            response.usage.book(self._early.popleft())
         self._open.append(response)
-        return response
 
     # -- usage
 
@@ -207,11 +198,13 @@ class Responses:
             self._used_early(message.tokens)
             return
         response = self._of_request(metrics.request_id)
-        if response is None and (book := self._recorded.get(metrics.request_id)) is not None:
-            self._used_late(book, message.tokens)
-            return
-        if response is None:  # no event announced it
-            response = self.created(metrics.request_id, timestamp=metrics.timestamp)
+        if response is None:
+            recorded = next((book for request_id, book in self._recorded if request_id == metrics.request_id), None)
+            if recorded is not None:
+                self._used_late(recorded, message.tokens)
+                return
+            response = Response(metrics.request_id, timestamp=metrics.timestamp)
+            self.created(response)  # no event announced it
         response.metrics = metrics
         if message.is_empty:
             return
@@ -228,9 +221,6 @@ class Responses:
             response.usage_problem = str(problem)
             self._look_at(response)
 
-    def _of_request(self, request_id: str) -> Response | None:
-        return next((each for each in self._open if each.request_id == request_id), None)
-
     def used_alone(self, message: UsageMessage) -> None:
         """Usage has come that the plugin has no response for."""
         if message.of_next_response:
@@ -238,14 +228,17 @@ class Responses:
         elif not message.is_empty:
             self._unbooked(message.tokens, None)
 
+    def _of_request(self, request_id: str) -> Response | None:
+        return next((each for each in self._open if each.request_id == request_id), None)
+
     def _used_early(self, tokens: Tokens) -> None:
         """Usage has come whose response is still to begin, if it does within `EARLY_S`."""
-        timer = asyncio.get_running_loop().call_later(EARLY_S, self._expire_early, tokens)
-        self._early.append((tokens, timer))
+        self._early.append(tokens)
+        asyncio.get_running_loop().call_later(EARLY_S, self._expire_early, tokens)
 
     def _expire_early(self, tokens: Tokens) -> None:
-        self._early = [(early, timer) for early, timer in self._early if early is not tokens]
-        self._unbooked(tokens, None)
+        if self._early and self._early[0] is tokens:  # else its response has begun
+            self._unbooked(self._early.popleft(), None)
 
     def _used_late(self, book: UsageBook, tokens: Tokens) -> None:
         before = book.total()
@@ -266,7 +259,7 @@ class Responses:
             response = self._open[-1]
             if whole:
                 self.completed(at)
-            response.generation_ended, response.is_whole, response.finish_reason = True, whole, finish_reason
+            response.generation_ended, response.finish_reason = True, finish_reason
             self._look_at(response)
 
     def playback_began(self, speech: SpeechHandle | None, playback: Playback) -> None:
@@ -277,8 +270,9 @@ class Responses:
 
     def playback_ended(self, playback: Playback) -> None:
         """It was played, or cut off."""
-        for response in [each for each in self._open if playback in each.playbacks]:
-            self._look_at(response)
+        for response in list(self._open):
+            if playback in response.playbacks:
+                self._look_at(response)
 
     def speech_done(self, speech: SpeechHandle) -> list[Response]:
         """A speech was played, cut off, or has failed; its responses."""
@@ -290,7 +284,8 @@ class Responses:
     def connection_lost(self) -> None:
         """What was on the way when the connection ended does not arrive on the next one."""
         for response in self._open:
-            response.connection_lost = response.connection_lost or not response.is_whole
+            if not response.is_whole:
+                response.connection_lost = True
 
     # -- from open to recorded
 
@@ -298,39 +293,26 @@ class Responses:
         """Records the response if both halves are there, else gives the missing one `SETTLE_S` from the last end on."""
         if response.usage.messages and response.is_played:
             self._settle(response)
-        elif response.generation_ended and not response.is_playing and self._was_its_turn(response):
+        elif response.generation_ended and not response.is_playing and response.had_its_turn:
             if response.timer is not None:
                 response.timer.cancel()
-            response.timer = asyncio.get_running_loop().call_later(SETTLE_S, self._settle_later, response)
+            response.timer = asyncio.get_running_loop().call_later(SETTLE_S, self._time_is_up, response)
 
-    def _was_its_turn(self, response: Response) -> bool:
-        """Whether its playback has had its turn; it may still be queued behind another speech."""
-        return response.is_played or bool(response.playbacks) or bool(response.called_tools)
-
-    def _settle_later(self, response: Response) -> None:
-        response.timer = None
+    def _time_is_up(self, response: Response) -> None:
         if not response.is_playing:  # when that ends, it gets its time again
             self._settle(response)
 
     def _settle(self, response: Response) -> None:
+        """Waits for nothing more of it, and records all whose turn it is. More than once is like once."""
         response.settled = True
-        if response.timer is not None:
-            response.timer.cancel()
-            response.timer = None
         while self._open and self._open[0].settled:
-            self._record_now(self._open.popleft())
-
-    def _record_now(self, response: Response) -> None:
-        self._recorded[response.request_id] = response.usage
-        if len(self._recorded) > _REMEMBERED:
-            self._recorded.popitem(last=False)
-        self._record(response)
+            first = self._open.popleft()
+            self._recorded.appendleft((first.request_id, first.usage))
+            self._record(first)
 
     def close(self) -> None:
         """Records all that is open."""
-        for tokens, timer in self._early:
-            timer.cancel()
-            self._unbooked(tokens, None)
-        self._early.clear()
+        while self._early:
+            self._unbooked(self._early.popleft(), None)
         for response in list(self._open):
             self._settle(response)

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from livekit.agents.voice.events import ToolExecutionUpdatedEvent
+
 from .ears import Ears, Playback
 from .records import Unanswered
 from .waits import SpeechEnd, ToolRun
@@ -198,13 +200,15 @@ class Turns:
         if self._waiting is not None:
             self._waiting.connection_lost = True
 
-    def tool_began(self, name: str, call_id: str) -> None:
-        self.tools.append(ToolRun(name, call_id, time.monotonic()))
-
-    def tool_ended(self, call_id: str) -> None:
-        for run in self.tools:
-            if run.call_id == call_id and run.ended_at is None:
-                run.ended_at = time.monotonic()
+    def tool_updated(self, event: ToolExecutionUpdatedEvent) -> None:
+        """A tool has begun, or has ended."""
+        update = event.update
+        if update.type == "tool_call_started":
+            self.tools.append(ToolRun(update.function_call.name, update.function_call.call_id, time.monotonic()))
+        elif update.type == "tool_call_ended":
+            for run in self.tools:
+                if run.call_id == update.call_id and run.ended_at is None:
+                    run.ended_at = time.monotonic()
 
     # -- what a response answers
 
