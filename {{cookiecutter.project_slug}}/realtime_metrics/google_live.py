@@ -107,9 +107,10 @@ class GoogleLiveSession(ProviderSession):
         with suppress(AttributeError):
             self.context_compression = bool(session._opts.context_window_compression)  # type: ignore[attr-defined]
         # despite their names: a generation ended; one began by itself, or was interrupted
-        session.on("input_speech_stopped", self._on_generation_ended)
-        session.on("input_speech_started", self._on_turn_explained)
-        session.on("generation_created", self._on_turn_explained)
+        explained = self._failures.guarded(self._on_turn_explained)
+        session.on("input_speech_stopped", self._failures.guarded(self._on_generation_ended))
+        session.on("input_speech_started", explained)
+        session.on("generation_created", explained)
         if type(session).__module__.startswith("livekit.plugins.google"):
             self._listen_in("_handle_usage_metadata", self._usage_comes, self._usage_came)
             self._listen_in("_handle_server_content", self._content_comes, self._content_came)
