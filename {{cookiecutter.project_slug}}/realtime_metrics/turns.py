@@ -95,8 +95,11 @@ class Turns:
 
     def user_stopped(self, marked_at: float) -> None:
         """The voice detection is sure that the user has stopped; the agent may have begun to answer by then."""
-        if self._utterances[-1].end.at is None:
-            self._utterances[-1].end = self._ears.user_ended(marked_at)
+        last = self._utterances[-1]
+        if last.end.at is None:
+            last.end = self._ears.user_ended(marked_at)
+            if last.is_turn and last.end.at is not None and last.end.at <= self._heard_at:
+                self._keep_longest(self._heard_at - last.end.at)
             self._settle()
         self._start_timer()
 

@@ -11,6 +11,7 @@ from realtime_metrics.settings import Settings
 from tests.fakes.call import FakeCall, until
 from tests.fakes.realtime import Reply
 from tests.fakes.speaker import Speaker
+from tests.fakes.stage import Stage
 
 LIMIT_S = 0.6
 
@@ -55,6 +56,19 @@ async def test_an_answered_call_has_no_silence() -> None:
     assert not call.unanswered
     assert (session.user_turns, session.unanswered) == (2, 0)
     assert session.longest_wait_s == pytest.approx(session.time_to_first_audio_max_s, abs=0.02)
+
+
+async def test_an_answer_that_begins_before_the_voice_detection_is_sure_can_be_the_longest_wait() -> None:
+    stage, now = Stage(), time.time()
+    stage.user("speaking", now - 4)
+    answer = stage.generate("GR_1")
+    stage.speak(answer, now - 1)
+    stage.user("listening", now - 1.6)
+    stage.end_speech(answer)
+    session = await stage.end()
+    assert session.time_to_first_audio_max_s == pytest.approx(0.6, abs=0.02)
+    assert session.longest_wait_s == session.time_to_first_audio_max_s
+    assert (session.user_turns, session.unanswered) == (1, 0)
 
 
 async def test_an_utterance_that_is_ignored_is_told_when_the_limit_has_passed_and_only_once() -> None:
