@@ -118,7 +118,7 @@ class GoogleLiveSession(ProviderSession):
 
     def usage(self, metrics: RealtimeModelMetrics) -> UsageMessage:
         raw, self._raw = self._raw, None
-        return from_metrics(metrics) if raw is None else from_raw(raw)
+        return from_metrics(metrics) if raw is None else self._message(raw)
 
     @property
     def can_resume(self) -> bool | None:
@@ -131,6 +131,13 @@ class GoogleLiveSession(ProviderSession):
     def _generates(self) -> bool:
         generation = getattr(self._session, "_current_generation", None)
         return generation is not None and not generation._done
+
+    def _message(self, raw: UsageMetadata) -> UsageMessage:
+        message = from_raw(raw)
+        # what comes between two turns, and counts a prompt only, is of the next one (seen of 3.1, spring 2026), though
+        # the plugin may emit it for the one before
+        early = message.of_prompt_only and not self._generates and not self._turn_has_just_ended
+        return replace(message, of_next_response=early)
 
     def _listen_in(self, name: str, *listeners: Callable[[Any], None]) -> bool:
         """Has the first listener called before the plugin's own handler, and the second after it."""
@@ -156,13 +163,9 @@ class GoogleLiveSession(ProviderSession):
             return  # the plugin emitted it, and `usage` was asked for it
         self._raw = None
         try:
-            message = from_raw(raw)
+            self._listener.usage_came_alone(self._message(raw))
         except MalformedUsageError:
             self._listener.usage_was_malformed()
-            return
-        # what comes between two turns, and counts a prompt only, is of the next one (seen of 3.1, spring 2026)
-        early = message.of_prompt_only and not self._generates and not self._turn_has_just_ended
-        self._listener.usage_came_alone(replace(message, of_next_response=early))
 
     def _content_comes(self, content: LiveServerContent) -> None:
         self._turn_has_just_ended = bool(content.turn_complete)

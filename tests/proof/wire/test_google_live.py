@@ -103,6 +103,15 @@ async def test_usage_before_any_generation_is_told_though_the_plugin_drops_it(mo
     assert len(listener.metrics) == 1
 
 
+async def test_a_prompt_between_two_turns_is_of_the_next_though_the_plugin_emits_it_for_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listener = await listen(monkeypatch, turn())
+    listener.session._handle_server_content(types.LiveServerContent(input_transcription=types.Transcription()))
+    listener.session._handle_usage_metadata(types.UsageMetadata(prompt_token_count=10, total_token_count=10))
+    assert [message.of_next_response for message in listener.usage] == [False, True]
+
+
 async def test_an_announced_end_and_the_handle_to_resume_with_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = await listen(monkeypatch, turn(audio_s=0.4, fault=Fault(kind="go_away", after_audio_s=0.2)), turn())
     assert listener.tells.announces_ends
