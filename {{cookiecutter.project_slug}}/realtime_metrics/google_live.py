@@ -44,11 +44,27 @@ _ARGUMENT = "The context is exhausted (see AGENT_CONTEXT_COMPRESSION) or this mo
 _WORDS = {
     r"reported as leaked": ("api_key_leaked", "refused the API key", f"Revoke it. {_KEY}"),
     r"^40[13] |api.?key|unauthenticated|permission.denied": ("api_key_refused", "refused the API key", _KEY),
-    r"^429 |quota|resource.?exhausted|too many requests": ("rate_limited", "refused more requests", _QUOTA),
+    r"^429 |exceeded your current quota|resource.?exhausted|too many requests": (
+        "rate_limited",
+        "refused more requests",
+        _QUOTA,
+    ),
     r"models/\S+ is not found": ("model_not_found", "does not have the model", _MODEL),
-    r"session not found": ("session_expired", "no longer knows the conversation that was to be resumed", _NEW_CALL),
-    r"GoAway signal|Deadline expired": ("connection_expired", "ended the connection as announced", _NOTHING),
-    r"not implemented, or supported": ("not_supported", "says that the operation is not supported", _RANDOM),
+    r"BidiGenerateContent session not found": (
+        "session_expired",
+        "no longer knows the conversation that was to be resumed",
+        _NEW_CALL,
+    ),
+    r"after receiving a GoAway signal|Deadline expired before operation could complete": (
+        "connection_expired",
+        "ended the connection as announced",
+        _NOTHING,
+    ),
+    r"not implemented, or supported, or enabled": (
+        "not_supported",
+        "says that the operation is not supported",
+        _RANDOM,
+    ),
     r"^1008 ": ("policy_violation", "closed the connection (1008)", STATUS_PAGE),
     r"^1007 ": ("invalid_argument", "closed the connection, invalid argument (1007)", _ARGUMENT),
 }
