@@ -30,18 +30,17 @@ def toml(text: str) -> str:
 def check_answers(answers: Mapping[str, Any]) -> str:
     """Return an empty string, or raise what the program shows without a traceback.
 
-    That is FailedHookException for cookiecutter. cruft, which sets no `_output_dir`, shows a traceback with every
-    exception but SystemExit.
+    That is FailedHookException for cookiecutter. cruft shows a traceback with every exception but SystemExit.
     """
     if not (found := problems(answers)):
         return ""
-    from .again import command  # only here: nobody else waits for it
+    from .again import command, started_by_cookiecutter  # only here: nobody else waits for it
 
     lines = [f"  {question}: {problem}" for question, of_it in found.items() for problem in of_it]
     message = "\n".join(["No project was rendered. Please change:", *lines])
     if again := command(answers, refused=found):
         message += f"\n\nThis asks again, with your other answers filled in:\n\n    {again}\n"
-    raise FailedHookException(message) if "_output_dir" in answers else SystemExit(message)
+    raise FailedHookException(message) if started_by_cookiecutter(answers) else SystemExit(message)
 
 
 class TemplateAnswers(Extension):

@@ -25,7 +25,7 @@ def command(answers: Mapping[str, Any], refused: Collection[str]) -> str:
     """
     given = _good(answers, refused)
     template = _without_secrets(str(answers.get("_template", "")))
-    if "_output_dir" in answers:  # cruft sets none
+    if started_by_cookiecutter(answers):
         words = ["cookiecutter", template]
         if answers["_output_dir"] != os.getcwd():  # noqa: PTH109
             words += ["--output-dir", answers["_output_dir"]]
@@ -38,6 +38,11 @@ def command(answers: Mapping[str, Any], refused: Collection[str]) -> str:
         words.insert(0, "uvx")
     quoted = _quoted_for_windows if _ON_WINDOWS else shlex.quote
     return " ".join(map(quoted, words)) if template and all(map(_can_be_pasted, words)) else ""
+
+
+def started_by_cookiecutter(answers: Mapping[str, Any]) -> bool:
+    """Return whether cookiecutter itself renders, not cruft, which does not set this."""
+    return "_output_dir" in answers
 
 
 def _good(answers: Mapping[str, Any], refused: Collection[str]) -> dict[str, str]:
