@@ -66,6 +66,7 @@ class PrometheusSink(Sink):
             self._server.close()
 
 
+@functools.cache
 def metric_name(figure: Figure) -> str:
     """Its name in Prometheus, without the `_total` of a counter."""
     return "_".join(part for part in ("realtime", figure.name, figure.unit) if part)
