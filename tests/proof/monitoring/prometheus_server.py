@@ -9,12 +9,14 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 SCRAPE_S = 0.5
 MISSING = "needs Prometheus: `sudo apt install prometheus`, or put `prometheus` and `promtool` on the PATH"
@@ -32,6 +34,16 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
+
+
+def scraped(port: int, host: str = "127.0.0.1") -> Counter[str]:
+    """`/metrics`: each name's sum over its labels."""
+    sums: Counter[str] = Counter()
+    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as response:
+        for family in text_string_to_metric_families(response.read().decode()):
+            for sample in family.samples:
+                sums[sample.name] += sample.value  # type: ignore[assignment]
+    return sums
 
 
 class PrometheusServer:

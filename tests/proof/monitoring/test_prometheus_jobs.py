@@ -35,7 +35,7 @@ from realtime_metrics.writer import Writer
 from tests.fakes.call import until
 from tests.fakes.samples import connection_record, response_record, session_record
 from tests.proof.monitoring.fleet import fleet
-from tests.proof.monitoring.prometheus_server import free_port
+from tests.proof.monitoring.prometheus_server import free_port, scraped
 
 WINDOWS = sys.platform == "win32"
 
@@ -280,18 +280,18 @@ async def _page(port: int) -> str:
     return page
 
 
-def _responses(page: str) -> float:
-    return sum(map(float, re.findall(r"^realtime_responses_total\{.*} (.+)$", page, re.MULTILINE)))
-
-
 async def _shows(port: int, responses: int) -> None:
     """Returns when the page of a server shows so many responses, and shows no more a moment later."""
+
+    async def shown() -> float:
+        return (await asyncio.to_thread(scraped, port))["realtime_responses_total"]
+
     for _ in range(100):
-        if _responses(await _page(port)) >= responses:
+        if await shown() >= responses:
             break
         await asyncio.sleep(0.1)
     await asyncio.sleep(0.3)
-    assert _responses(await _page(port)) == responses
+    assert await shown() == responses
 
 
 async def test_each_server_has_a_page_of_its_own_jobs_where_the_agent_is_run_as_a_script(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ import yaml
 from demo.agent_process import PROJECT, AgentProcess
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Reply, Scenario, Turn
+from tests.proof.monitoring.prometheus_server import scraped
 from tests.proof.room.livekit_server import LiveKitServer, needs_livekit_server
 from tests.proof.room.namespaces import Address, Network, why_not
 from tests.proof.room.place import ROOM_AGENT, Place, testcall
 from tests.proof.room.test_calls import STOPWATCH_S, WAY_S
-from tests.proof.room.test_fleet import scraped
 
 COMPOSE = PROJECT / "ops" / "compose.yaml"
 pytestmark = [

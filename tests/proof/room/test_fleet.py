@@ -1,16 +1,13 @@
 """Five calls at once, each in a process: what monitoring adds up is what the JSONL and the provider's ledger say."""
 
 import asyncio
-import socket
-import urllib.request
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from demo.scenario import Reply, Scenario, Turn
 from tests.proof.monitoring.otlp_receiver import OtlpReceiver
+from tests.proof.monitoring.prometheus_server import free_port, scraped
 from tests.proof.room.livekit_server import needs_livekit_server
 from tests.proof.room.place import place, testcall
 
@@ -54,20 +51,3 @@ async def test_five_calls_at_once_are_all_answered_and_every_figure_agrees(tmp_p
     for way, number in tokens.items():
         assert otlp.sum(f"gen_ai.client.inference.usage.{way}_tokens") == {"": number}
     assert otlp.sum("realtime.cost") == {"": pytest.approx(cost_usd)}
-
-
-def scraped(port: int, host: str = "127.0.0.1") -> Counter[str]:
-    """`/metrics`: each name's sum over its labels."""
-    sums: Counter[str] = Counter()
-    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as response:
-        for family in text_string_to_metric_families(response.read().decode()):
-            for sample in family.samples:
-                sums[sample.name] += sample.value  # type: ignore[assignment]
-    return sums
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

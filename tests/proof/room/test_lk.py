@@ -14,9 +14,9 @@ from demo.agent_process import PROJECT, clean_environment
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Reply, Scenario, Turn
 from tests.fakes.call import until
+from tests.proof.monitoring.prometheus_server import free_port
 from tests.proof.room.livekit_server import LiveKitServer, needs_livekit_server
 from tests.proof.room.place import testcall
-from tests.proof.room.test_fleet import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("lk") is None, reason="lk, LiveKit's CLI, is not on the PATH")
 
