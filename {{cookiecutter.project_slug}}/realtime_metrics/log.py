@@ -6,6 +6,8 @@ gets it.
 
 import logging
 import re
+import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
@@ -37,6 +39,11 @@ def visible(text: str, instead: str = "\N{REPLACEMENT CHARACTER}") -> str:
     return text if text.isprintable() else "".join(sign if sign.isprintable() else instead for sign in text)
 
 
+def in_a_line(error: BaseException | None) -> str:
+    """Its type and its text, which can quote what came from outside, cleaned. Never raises."""
+    return clean("".join(traceback.format_exception_only(error)))
+
+
 class OwnFailures:
     """What fails in the reporting itself: logged with its traceback, once for each place, and the call goes on."""
 
@@ -65,4 +72,7 @@ class OwnFailures:
         """Logs the exception that is being handled."""
         if place not in self._places:
             self._places.add(place)
-            logger.exception("the metrics recorder failed in %s; the call goes on", place)
+            _, error, trace = sys.exc_info()
+            where = "".join(traceback.format_tb(trace)).rstrip()
+            what = f"the metrics recorder failed in {place}; the call goes on: {in_a_line(error)}"
+            logger.error("%s\n%s", what, where)

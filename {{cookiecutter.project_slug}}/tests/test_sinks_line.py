@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from realtime_metrics.records import AnyRecord
 from realtime_metrics.settings import Settings
-from realtime_metrics.sinks import make_sinks
+from realtime_metrics.sinks import sink_makers
 from realtime_metrics.usage import TOKEN_FIELDS
 from tests.fakes.samples import EVERY_KIND, connection_record, response_record, session_record, unanswered_record
 
@@ -32,7 +32,7 @@ def any_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def printed(record: AnyRecord, capsys: pytest.CaptureFixture[str]) -> str:
-    make_sinks(Settings(metrics_sinks=("line",)))["line"].write(record)
+    sink_makers(Settings(metrics_sinks=("line",)))["line"]().write(record)
     return capsys.readouterr().out
 
 
@@ -80,7 +80,7 @@ def test_a_record_is_one_line_of_80_columns_in_any_encoding(
 ) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding, newline="\n"))
-    make_sinks(Settings(metrics_sinks=("line",)))["line"].write(record)
+    sink_makers(Settings(metrics_sinks=("line",)))["line"]().write(record)
     text = written.getvalue().decode(encoding)
     assert text.count("\n") == 1
     assert cell_len(text.rstrip("\n")) <= 80

@@ -9,8 +9,9 @@ import pytest
 
 from realtime_metrics import writer as writer_module
 from realtime_metrics.records import AnyRecord, ResponseRecord
+from realtime_metrics.sinks.base import Sink
 from realtime_metrics.writer import Writer
-from tests.fakes.call import KeptRecords, until
+from tests.fakes.call import KeptRecords, made, until
 from tests.fakes.samples import connection_record, response_record, session_record
 
 
@@ -67,7 +68,7 @@ async def written(writer: Writer, turns: int = 3) -> None:
 
 async def test_every_sink_gets_every_record_in_order_and_the_session_last() -> None:
     first, second = KeptRecords(), KeptRecords()
-    writer = Writer({"first": first, "second": second})
+    writer = Writer(made({"first": first, "second": second}))
     writer.write(connection_record())
     await written(writer)
     assert first.records == second.records
@@ -84,21 +85,76 @@ async def test_a_sink_that_raises_anything_costs_no_other_sink_a_record(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept, failing = KeptRecords(), RaisingSink(error, times=2)
-    await written(Writer({"failing": failing, "kept": kept}))
+    await written(Writer(made({"failing": failing, "kept": kept})))
     assert kept.session.sinks == {
         "failing": {"written": 1, "failed": 2, "dropped": 0},
         "kept": {"written": 3, "failed": 0, "dropped": 0},
     }
     assert len(failing.records) == 2, "one response and the session"
     (said,) = [entry.message for entry in caplog.records]
-    assert said.startswith(f"metrics sink failing fails: {type(error).__name__}: ")
+    assert said.startswith("metrics sink failing fails: ")
+    assert type(error).__name__ in said
     assert said.endswith("(said once; failures are counted)")
+
+
+async def test_a_sink_that_cannot_be_made_costs_no_other_sink_a_record_and_each_of_its_own_counts_as_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def make() -> Sink:
+        raise ValueError("OTEL_METRIC_EXPORT_INTERVAL=0")
+
+    kept = KeptRecords()
+    await written(Writer({"unmade": make, **made({"kept": kept})}))
+    assert kept.session.sinks["unmade"] == {"written": 0, "failed": 3, "dropped": 0}
+    assert len(kept.records) == 4
+    assert caplog.messages == [
+        "metrics sink unmade fails: ValueError: OTEL_METRIC_EXPORT_INTERVAL=0 (said once; failures are counted)"
+    ]
+
+
+async def test_an_error_that_has_no_text_is_told_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    kept, failing = KeptRecords(), RaisingSink(Unprintable())
+    await written(Writer(made({"failing": failing, "kept": kept})))
+    assert kept.session.sinks["failing"]["failed"] == 3
+    assert len(caplog.messages) == 1
+
+
+async def test_where_no_more_threads_can_be_started_the_end_of_the_call_is_recorded_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    kept = KeptRecords()
+    writer = Writer(made({"kept": kept}))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        writer.close(session_record())
+    await writer.drained()
+    assert kept.session.sinks == {"kept": {"written": 0, "failed": 0, "dropped": 0}}
+
+
+async def test_a_sink_that_has_no_thread_is_told_and_never_raises_into_the_call(
+    soon: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        writer = Writer(made({"kept": KeptRecords()}))
+    await written(writer)
+    assert "metrics sink kept fails: RuntimeError: can't start new thread" in caplog.messages[0]
 
 
 async def test_a_sink_without_a_close_costs_nobody_a_record(caplog: pytest.LogCaptureFixture) -> None:
     kept, odd = KeptRecords(), SinkWithoutClose()
     sinks: Any = {"odd": odd, "kept": kept}
-    await written(Writer(sinks))
+    await written(Writer(made(sinks)))
     assert odd.records == kept.records
     assert ["'SinkWithoutClose' object has no attribute 'close'" in entry.message for entry in caplog.records] == [True]
 
@@ -109,7 +165,7 @@ async def test_a_sink_that_is_stuck_for_ever_costs_no_other_sink_a_record_and_is
 ) -> None:
     stuck, kept = HeldSink(), KeptRecords()
     began = time.monotonic()
-    await written(Writer({"stuck": stuck, "kept": kept}))
+    await written(Writer(made({"stuck": stuck, "kept": kept})))
     assert time.monotonic() - began < 2, "the end of a call waits at most its bound"
     assert [record.kind for record in kept.records] == [*["response"] * 3, "session"]
     assert kept.session.sinks["stuck"] == {"written": 0, "failed": 0, "dropped": 3}
@@ -119,7 +175,7 @@ async def test_a_sink_that_is_stuck_for_ever_costs_no_other_sink_a_record_and_is
 
 async def test_handing_over_never_waits_for_a_sink() -> None:
     held = HeldSink()
-    writer = Writer({"held": held}, capacity=5000)
+    writer = Writer(made({"held": held}), capacity=5000)
     began = time.perf_counter()
     for _ in range(1000):
         writer.write(response_record())
@@ -133,7 +189,7 @@ async def test_handing_over_never_waits_for_a_sink() -> None:
 @pytest.mark.usefixtures("soon")
 async def test_what_is_more_than_fits_is_dropped_and_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     held, kept = HeldSink(), KeptRecords()
-    writer = Writer({"held": held, "kept": kept}, capacity=10)
+    writer = Writer(made({"held": held, "kept": kept}), capacity=10)
     writer.write(response_record(turn=0))
     await until(lambda: held.let_go.is_set() or writer._lanes[0]._queue.empty())
     for turn in range(1, 15):
@@ -149,7 +205,7 @@ async def test_what_is_more_than_fits_is_dropped_and_counted_and_said_once(caplo
 
 async def test_the_sessions_record_stays_the_last_though_more_comes_after_it() -> None:
     kept = KeptRecords()
-    writer = Writer({"kept": kept})
+    writer = Writer(made({"kept": kept}))
     writer.close(session_record())
     writer.write(response_record())
     await writer.drained()
@@ -158,7 +214,7 @@ async def test_the_sessions_record_stays_the_last_though_more_comes_after_it() -
 
 async def test_a_sink_that_waits_does_not_keep_the_process_alive() -> None:
     held = HeldSink()
-    writer = Writer({"held": held})
+    writer = Writer(made({"held": held}))
     writer.write(response_record())
     assert all(lane.thread.daemon for lane in writer._lanes)
     held.let_go.set()
@@ -166,7 +222,7 @@ async def test_a_sink_that_waits_does_not_keep_the_process_alive() -> None:
 
 async def test_two_sessions_do_not_mix_their_records() -> None:
     first, second = KeptRecords(), KeptRecords()
-    writers = [Writer({"kept": first}), Writer({"kept": second})]
+    writers = [Writer(made({"kept": first})), Writer(made({"kept": second}))]
     for number, writer in enumerate(writers):
         writer.write(response_record(session_id=f"AJ_{number}"))
         writer.close(session_record(session_id=f"AJ_{number}"))

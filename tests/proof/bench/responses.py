@@ -9,11 +9,11 @@ from typing import TextIO
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.records import AnyRecord, ResponseRecord
 from realtime_metrics.settings import Settings
-from realtime_metrics.sinks import make_sinks
+from realtime_metrics.sinks import sink_makers
 from realtime_metrics.sinks.base import Sink
 from realtime_metrics.startup import PROVIDER
 from realtime_metrics.writer import Writer
-from tests.fakes.call import until
+from tests.fakes.call import made, until
 from tests.proof.bench.framework import Framework
 from tests.proof.bench.recipe import Recipe
 
@@ -51,7 +51,7 @@ class ProjectReporting(Unreported):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self._written = Written()
-        self._writer = Writer({**make_sinks(settings), "written": self._written})
+        self._writer = Writer({**sink_makers(settings), **made({"written": self._written})})
         self.recorder = Recorder(self.call.session, settings, self._writer, PROVIDER, session_id="AJ_1", room="kitchen")
         self.recorder.watch_model(self.call.model)
         self.call.model.on("metrics_collected", self.recorder.add)

@@ -231,7 +231,7 @@ class _Load:
         from livekit.agents import AgentSession
         from livekit.plugins import google
 
-        from realtime_metrics.sinks import make_sinks
+        from realtime_metrics.sinks import sink_makers
         from realtime_metrics.startup import PROVIDER
         from realtime_metrics.writer import Writer
 
@@ -242,7 +242,7 @@ class _Load:
         session: AgentSession[None] = AgentSession(llm=model, vad=self._vad)
         session.input.audio = _Microphone()
         session.output.audio = _Speaker()
-        writer = Writer(make_sinks(settings))
+        writer = Writer(sink_makers(settings))
         recorder = clock.recorder(session, settings, writer, PROVIDER, session_id=f"load-{number}", room="load")
         self._recorders.append(recorder)
         await session.start(agent=agent.MetricsAgent(recorder))
@@ -300,8 +300,8 @@ class _Clock:
         clock = self
 
         class TimedLane(writer._Lane):
-            def _write(self, record: Any) -> None:
-                super()._write(record)
+            def _write(self, sink: Any, record: Any) -> None:
+                super()._write(sink, record)
                 clock._of_thread_s[id(self)] = time.thread_time()
 
         def timed(method: Callable[..., Any]) -> Callable[..., Any]:

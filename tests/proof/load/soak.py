@@ -77,15 +77,16 @@ def run(records: int, console: Console) -> int:
 
 
 def _soak(records: int, jsonl: Path, console: Console) -> int:
-    from realtime_metrics.sinks import make_sinks
+    from realtime_metrics.sinks import sink_makers
     from realtime_metrics.startup import load_settings, server_options
     from realtime_metrics.writer import Writer
+    from tests.fakes.call import made
     from tests.fakes.samples import response_record
 
     settings = load_settings()
     server_options(settings)  # it counts for the Prometheus sink, as an agent server does
-    sinks = {name: _Timed(sink) for name, sink in make_sinks(settings).items()}
-    writer = Writer(cast("dict[str, Sink]", sinks))
+    sinks = {name: _Timed(make()) for name, make in sink_makers(settings).items()}
+    writer = Writer(made(cast("dict[str, Sink]", sinks)))
     response, lines, rss_mb = response_record(cost_usd=0.00188), 0, []
     began_s = time.monotonic()
     for written in range(1, records + 1):

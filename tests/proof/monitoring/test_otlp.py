@@ -216,6 +216,24 @@ def test_a_meter_provider_of_the_person_s_is_left_as_it_is_and_the_log_says_so()
     assert ".http." in done.stdout
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_METRIC_EXPORT_INTERVAL": "0"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TIMEOUT": "soon"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_COMPRESSION": "zip"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://[bad"},
+    ],
+)
+def test_a_variable_that_the_exporter_refuses_is_told_before_a_call_comes(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match="otlp cannot export with the OTEL_… variables that are set: "):
+        checked_settings({"METRICS_SINKS": "otlp"}, [])
+
+
 def test_a_protocol_that_is_none_is_told_before_a_call_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/xml")
     with pytest.raises(SettingsError, match=r"OTEL_EXPORTER_OTLP_PROTOCOL='http/xml' .* http/protobuf, grpc"):

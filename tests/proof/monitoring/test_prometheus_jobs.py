@@ -32,7 +32,7 @@ from realtime_metrics.sinks.monitoring import ORIGIN
 from realtime_metrics.sinks.prometheus import ADDRESS, PrometheusSink, listen_to_jobs
 from realtime_metrics.startup import checked_settings, server_options
 from realtime_metrics.writer import Writer
-from tests.fakes.call import until
+from tests.fakes.call import made, until
 from tests.fakes.samples import connection_record, response_record, session_record
 from tests.proof.monitoring.fleet import fleet
 from tests.proof.monitoring.prometheus_server import free_port, scraped
@@ -188,7 +188,7 @@ async def test_a_server_that_is_gone_costs_a_call_nothing_and_is_counted_and_sai
     listener = Listener(authkey=current_process().authkey)
     monkeypatch.setenv(ADDRESS, str(listener.address))
     kept = Kept()
-    writer = Writer({"prometheus": PrometheusSink(Settings()), "kept": kept})
+    writer = Writer(made({"prometheus": PrometheusSink(Settings()), "kept": kept}))
     writer.write(connection_record())
     with await asyncio.to_thread(listener.accept) as job:
         assert b"realtime_connection_seconds" in await asyncio.to_thread(job.recv_bytes)

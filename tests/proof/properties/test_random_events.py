@@ -19,7 +19,7 @@ from realtime_metrics.settings import Settings
 from realtime_metrics.sinks.jsonl import JsonlSink
 from realtime_metrics.sinks.log import LogSink
 from realtime_metrics.writer import Writer
-from tests.fakes.call import KeptRecords
+from tests.fakes.call import KeptRecords, made
 from tests.fakes.realtime import Usage, metrics
 from tests.fakes.stage import Stage
 from tests.proof.counts import RANDOM_EVENTS
@@ -70,7 +70,7 @@ def test_no_event_costs_the_call_a_record_or_a_sink(
 async def _play(events: list[tuple[Any, ...]], room: str, path: Path) -> KeptRecords:
     choice = Settings(metrics_jsonl_path=path)
     kept = KeptRecords()
-    stage = Stage(choice, Writer({"jsonl": JsonlSink(choice), "kept": kept, "log": LogSink(choice)}))
+    stage = Stage(choice, Writer(made({"jsonl": JsonlSink(choice), "kept": kept, "log": LogSink(choice)})))
     stage.kept = kept
     stage.recorder._origin = type(stage.recorder._origin)(**{**_fields(stage.recorder._origin), "room": room})
     handles: list[SpeechHandle] = []

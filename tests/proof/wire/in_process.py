@@ -23,7 +23,7 @@ from realtime_metrics.settings import Settings
 from realtime_metrics.sinks.base import Sink
 from realtime_metrics.startup import PROVIDER
 from realtime_metrics.writer import Writer
-from tests.fakes.call import KeptRecords, until
+from tests.fakes.call import KeptRecords, made, until
 from tests.fakes.ears import Ears
 from tests.fakes.speaker import Speaker
 
@@ -114,7 +114,7 @@ class WireSession:
         model = google.realtime.RealtimeModel(model=self._settings.model, api_key=self.key)
         self.session: AgentSession[None] = AgentSession(llm=model, vad=Ears())
         self.session.output.audio = Speaker(speed=20)
-        writer = Writer({"kept": self.kept, **self.more_sinks})
+        writer = Writer(made({"kept": self.kept, **self.more_sinks}))
         self.recorder = Recorder(self.session, self._settings, writer, PROVIDER, session_id=self.key, room="wire")
         listener = self.recorder.listener
         self.recorder.listener = replace(

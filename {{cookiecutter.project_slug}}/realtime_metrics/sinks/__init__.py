@@ -3,6 +3,7 @@
 To add one: a file here with a class like `log.LogSink`, its import, and a line in `SINKS`.
 """
 
+import functools
 from collections.abc import Callable
 
 from ..settings import Settings
@@ -36,6 +37,11 @@ SINKS: dict[str, Callable[[], type[Sink]]] = {
 """Name in `METRICS_SINKS` -> what loads its class: exporters are imported only where they are asked for."""
 
 
-def make_sinks(settings: Settings) -> dict[str, Sink]:
-    """The sinks that the settings name, ready to write."""
-    return {name: SINKS[name]()(settings) for name in settings.metrics_sinks}
+def sink_makers(settings: Settings) -> dict[str, Callable[[], Sink]]:
+    """Name -> what makes the sink, for those that the settings name. Each is to be called in its sink's own thread:
+    what it raises, or holds up, is the sink's."""
+    return {name: functools.partial(_make, name, settings) for name in settings.metrics_sinks}
+
+
+def _make(name: str, settings: Settings) -> Sink:
+    return SINKS[name]()(settings)

@@ -50,6 +50,8 @@ _TOKEN_BUCKETS = tuple(4**exponent for exponent in range(14))
 _UNITS = {"seconds": "s", "usd": "USD", "tokens": "{token}", "": "1"}
 _USAGE = "gen_ai.client.inference.usage"
 
+_one_at_a_time = threading.Lock()
+
 Attributes = dict[str, str]
 
 
@@ -57,7 +59,8 @@ class OtlpSink(Sink):
     """Counts and observes; a thread of the OpenTelemetry SDK exports."""
 
     def __init__(self, settings: Settings) -> None:
-        _provide_meters(settings.name)
+        with _one_at_a_time:
+            _provide_meters(settings.name)
 
     @staticmethod
     def problem(settings: Settings) -> str | None:
@@ -68,6 +71,10 @@ class OtlpSink(Sink):
             if not all(_HEADER.fullmatch(header) for header in os.environ.get(name, "").split(",") if header.strip()):
                 # neither is its value shown here, nor does the SDK get to log it: it holds a key
                 return f"{name} is malformed: write name=value, separated by commas; a comma in a value is %2C"
+        try:
+            _provider(settings.name).shutdown()
+        except Exception as error:  # of an exporter: each says it in its own way
+            return f"otlp cannot export with the OTEL_… variables that are set: {clean(error)}"
         return None
 
     def write(self, record: AnyRecord) -> None:
@@ -120,13 +127,18 @@ def _provide_meters(agent_name: str) -> None:
             "a MeterProvider is set already: the metrics go where it exports to, OTEL_EXPORTER_OTLP_… is not read"
         )
         return
-    reader = PeriodicExportingMetricReader(_exporter())
-    provider = sdk.MeterProvider([reader], _resource(agent_name), shutdown_on_exit=False, views=_views())
+    provider = _provider(agent_name)
     metrics.set_meter_provider(provider)
     # a job's process ends without `atexit`; the framework's turn metrics come after the last record
     Finalize(None, _within_flush_s, (provider.shutdown,), exitpriority=0)
     if (urlsplit(os.environ.get("LIVEKIT_URL", "")).hostname or "").endswith(".livekit.cloud"):
         logger.info("metrics go to the OTLP endpoint, not to LiveKit Cloud, which gets traces and logs as before")
+
+
+def _provider(agent_name: str) -> sdk.MeterProvider:
+    """Raises whatever an exporter raises of a variable that it cannot use."""
+    reader = PeriodicExportingMetricReader(_exporter())
+    return sdk.MeterProvider([reader], _resource(agent_name), shutdown_on_exit=False, views=_views())
 
 
 def _protocol() -> str:
@@ -169,8 +181,12 @@ def _views() -> list[View]:
 def _within_flush_s(action: Callable[[], object]) -> None:
     """Does it, and waits at most `FLUSH_S`: the SDK's own timeouts do not hold while it tries an endpoint again."""
     work = threading.Thread(target=action, name="realtime-metrics-otlp", daemon=True)
-    work.start()
-    work.join(FLUSH_S)
+    try:
+        work.start()
+    except RuntimeError:  # Python 3.12 starts no thread any more when the program ends
+        action()
+    else:
+        work.join(FLUSH_S)
 
 
 def _only_the_first(record: logging.LogRecord) -> bool:

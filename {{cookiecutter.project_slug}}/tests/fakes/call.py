@@ -1,6 +1,7 @@
 """A call in this process: the project's agent and reporting, a fake model, a fake user."""
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -56,6 +57,15 @@ class KeptRecords(Sink):
         self.closed = True
 
 
+def made(sinks: Mapping[str, Sink]) -> dict[str, Callable[[], Sink]]:
+    """For a `Writer`, which has its sinks made: these are there already."""
+    return {name: functools.partial(_itself, sink) for name, sink in sinks.items()}
+
+
+def _itself(sink: Sink) -> Sink:
+    return sink
+
+
 class FakeCall:
     """A session that runs, with a recorder on it.
 
@@ -91,7 +101,7 @@ class FakeCall:
 
     async def __aenter__(self) -> Self:
         self._model.replies.extend(self._replies)
-        writer = Writer({"kept": self.kept, **self._sinks})
+        writer = Writer(made({"kept": self.kept, **self._sinks}))
         self.session: AgentSession[None] = AgentSession(llm=self._model, vad=self.ears)
         self.session.output.audio = self._speaker
         self.recorder = Recorder(

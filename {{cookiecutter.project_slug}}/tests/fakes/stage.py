@@ -22,7 +22,7 @@ from realtime_metrics.records import ResponseRecord, SessionRecord
 from realtime_metrics.settings import Settings
 from realtime_metrics.waits import monotonic
 from realtime_metrics.writer import Writer
-from tests.fakes.call import GEMINI, KeptRecords
+from tests.fakes.call import GEMINI, KeptRecords, made
 from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Usage, metrics
 from tests.fakes.speaker import Speaker
 
@@ -53,7 +53,7 @@ class Stage:
         self._handles: dict[str, SpeechHandle] = {}
         self._playbacks: dict[SpeechHandle, Playback] = {}
         self.kept = KeptRecords()
-        self._writer = writer or Writer({"kept": self.kept})
+        self._writer = writer or Writer(made({"kept": self.kept}))
         self.recorder = Recorder(
             self.session, settings or Settings(), self._writer, GEMINI, session_id="AJ_1", room="kitchen"
         )
