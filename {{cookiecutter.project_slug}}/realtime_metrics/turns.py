@@ -75,6 +75,7 @@ class Turns:
         self._recognised_at = 0.0
         self._playback: Playback | None = None
         self._heard_at = 0.0
+        self._heard: Playback | None = None
         self._answered_until = 0.0
         self._waiting: Waiting | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -98,8 +99,11 @@ class Turns:
         last = self._utterances[-1]
         if last.end.at is None:
             last.end = self._ears.user_ended(marked_at)
-            if last.is_turn and last.end.at is not None and last.end.at <= self._heard_at:
-                self._keep_longest(self._heard_at - last.end.at)
+            ended_at = last.end.at or marked_at
+            if last.is_turn and ended_at <= self._heard_at:
+                self._keep_longest(self._heard_at - ended_at)
+            elif last.is_turn:  # the agent answered too early: what was said from then on is over its answer
+                self._utterances.append(Utterance(self._heard_at, self._heard, last.end))
             self._settle()
         self._start_timer()
 
@@ -162,7 +166,7 @@ class Turns:
         """Audio of the agent goes to the output."""
         self._playback = playback
 
-    def agent_heard(self, at: float) -> None:
+    def agent_heard(self, at: float, playback: Playback | None = None) -> None:
         """The agent's first sound of a playback is at this moment, or its text is shown where it has no audio."""
         last = self._utterances[-1]
         self._end_by_ear(last, at)
@@ -171,7 +175,7 @@ class Turns:
             self.user_turns += self._waiting is None
         if self._waiting is not None:
             self._keep_longest(at - self._waiting.since)
-        self._heard_at = at
+        self._heard_at, self._heard = at, playback
         self._silent_response = None
         self._waiting = None
         self._stop_timer()

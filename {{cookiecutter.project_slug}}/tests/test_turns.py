@@ -168,6 +168,27 @@ async def test_who_goes_on_before_any_answer_is_answered_once_for_both() -> None
     assert (session.user_turns, session.unanswered) == (1, 0)
 
 
+@pytest.mark.parametrize("interrupted", [True, False])
+async def test_who_is_answered_too_early_and_goes_on_is_told_unless_the_agent_went_on_too(interrupted: bool) -> None:
+    stage = Stage(Settings(metrics_answer_limit_s=LIMIT_S))
+    stage.user("speaking", time.time() - 1)
+    early = stage.generate("GR_1")
+    stage.speak(early, time.time())
+    await asyncio.sleep(0.1)
+    if interrupted:
+        stage.end_playback(early, interrupted=True)
+    await asyncio.sleep(0.6)
+    stage.user("listening", time.time())
+    stage.end_speech(early)
+    await asyncio.sleep(LIMIT_S + 0.1)
+    session = await stage.end()
+    told = [record for record in stage.kept.records if isinstance(record, UnansweredRecord)]
+    assert [record.waited_s for record in told] == ([pytest.approx(LIMIT_S, abs=0.1)] if interrupted else [])
+    assert (session.user_turns, session.unanswered) == ((2, 1) if interrupted else (1, 0))
+    if interrupted:
+        assert session.longest_wait_s == pytest.approx(LIMIT_S + 0.1, abs=0.1)
+
+
 async def test_a_cough_while_nobody_speaks_is_no_turn() -> None:
     async with Talk() as call:
         await call.greeted()
