@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import pydantic
 from google.genai.errors import APIError
-from google.genai.types import LiveServerContent, UsageMetadata
+from google.genai.types import LiveServerContent, TurnCompleteReason, UsageMetadata
 from livekit.agents.llm import RealtimeSession
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.plugins.google.realtime import Voice
@@ -185,8 +185,9 @@ class GoogleLiveSession(ProviderSession):
 
     def _content_comes(self, content: LiveServerContent) -> None:
         self._turn_has_just_ended = bool(content.turn_complete)
-        reason = content.turn_complete_reason
-        self._finish_reason = None if reason is None else str(reason.value)
+        reason = content.turn_complete_reason and content.turn_complete_reason.name
+        # figures are counted by it: one that a server makes up is no new one
+        self._finish_reason = reason if reason is None or reason in TurnCompleteReason.__members__ else "OTHER"
         if (content.generation_complete or content.turn_complete) and self._generates and not self._whole:
             self._whole = True
             self._listener.generation_completed(time.monotonic())

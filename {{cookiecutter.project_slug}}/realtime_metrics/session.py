@@ -102,9 +102,9 @@ class Bill:
         """Why counts of the session are missing; `None` where none are."""
         reasons = []
         if sums.without_usage:
-            reasons.append(f"{sums.without_usage} of {sums.responses} responses came without usage")
+            reasons.append(f"responses came without usage: {sums.without_usage} of {sums.responses}")
         if uncounted := self._notes[OUTPUT_UNCOUNTED]:
-            reasons.append(f"in {uncounted} of {sums.responses} responses, {OUTPUT_UNCOUNTED}")
+            reasons.append(f"{OUTPUT_UNCOUNTED}: in {uncounted} of {sums.responses} responses")
         if self.tokens is not None and None in self.tokens.values():
             reasons.append(PUBLIC_ONLY)
         return "; ".join(reasons) or None

@@ -37,7 +37,7 @@ UNKNOWN: list[AnyRecord] = [
     ),
     session_record(
         **dict.fromkeys(TOKEN_FIELDS),
-        usage_reason="1 of 1 responses came without usage",
+        usage_reason="responses came without usage: 1 of 1",
         cost_reason="no usage message arrived",
         time_to_first_audio_p50_s=None,
         time_to_first_audio_reason="no answer to the user has a known wait",

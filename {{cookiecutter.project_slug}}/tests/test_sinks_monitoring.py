@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from realtime_metrics.records import AnyRecord, ResponseRecord
+from realtime_metrics.session import Bill, Sums
 from realtime_metrics.sinks.monitoring import FIGURES, expected, measurements
 from realtime_metrics.sinks.prometheus import metric_name
 from realtime_metrics.usage import TOKEN_FIELDS
@@ -73,6 +74,15 @@ def test_a_reason_does_not_carry_a_single_case_into_a_label() -> None:
     record = response(tokens=UNCOUNTED, usage_reason=reason, cost_reason=reason)
     assert ("realtime_usage_unknown", "malformed usage message") in told(record)
     assert ("realtime_cost_unknown", "malformed usage message") in told(record)
+
+
+def test_how_many_responses_lack_usage_is_no_label() -> None:
+    bill, sums = Bill(), Sums(responses=4, without_usage=3)
+    usage_reason = bill.usage_reason(sums)
+    cost_usd, cost_reason, _ = bill.cost(usage_reason)
+    record = session_record(cost_usd=cost_usd, cost_reason=cost_reason)
+    assert cost_reason == "responses came without usage: 3 of 4"
+    assert ("realtime_session_cost_unknown", "responses came without usage") in told(record)
 
 
 def test_a_wait_of_0_s_is_a_wait() -> None:

@@ -97,6 +97,15 @@ async def test_why_the_provider_ended_its_turn_is_told(monkeypatch: pytest.Monke
     assert listener.told == ["created", "completed", "ended RESPONSE_REJECTED"]
 
 
+async def test_a_reason_that_google_genai_does_not_know_is_one_of_a_bounded_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listener = await listen(monkeypatch, turn())
+    made_up = types.LiveServerContent.model_validate({"turnComplete": True, "turnCompleteReason": "MADE_UP_\x1b[2J"})
+    listener.session._handle_server_content(made_up)
+    assert listener.told[-1] == "empty OTHER"
+
+
 async def test_usage_before_any_generation_is_told_though_the_plugin_drops_it(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = await listen(monkeypatch, turn(usage=(Usage(when="before", counts=THINKING), Usage(counts=THINKING))))
     assert listener.told[0] == "usage alone"
