@@ -26,7 +26,7 @@ CODES = {
 """Those that failures are counted by; a server that invents others makes no new kinds."""
 STATUS_PAGE = "If it goes on, see the provider's status page."
 
-_FAILURES = (APIConnectionError, ConnectionClosed, InvalidHandshake, RealtimeError)
+_FAILURES = (APIConnectionError, ConnectionClosed, InvalidHandshake, OSError)
 _OF_A_LOST_ROOM = re.compile(
     r"livekit::rtc_engine:.*(session close|resuming|restarting|reconnect)|livekit_signaling:"
     r"|failed to (send session event|publish agent transcription)|_SegmentSynchronizerImpl.aclose timed out"
@@ -108,17 +108,21 @@ class _Plain:
     provider: "Provider"
 
     def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        if error is not None and self._is_said_elsewhere(error):
-            return False
-        with suppress(TypeError, ValueError):  # its arguments do not fit: logging says so
+        with suppress(Exception):  # of what is logged: its text, or its arguments do not fit; logging says so
+            error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+            if error is not None and self._is_said_elsewhere(error):
+                return False
             record.msg, record.args = record.getMessage(), None
         for name, value in vars(record).items():
             if isinstance(value, str):
-                setattr(record, name, visible(value))
+                lines = "\n".join(map(visible, value.splitlines()))
+                # all but the first are indented: none passes for a line of its own
+                setattr(record, name, re.sub(r"\n(?! {4})", "\n    ", lines))
         return not _OF_A_LOST_ROOM.match(str(record.msg))  # `watch` says it
 
     def _is_said_elsewhere(self, error: BaseException) -> bool:
-        if isinstance(error, OSError) and passed_through(error, "livekit.plugins"):
-            return True  # of a tool, it would be the owner's to see
+        if isinstance(error, RealtimeError):
+            return True
+        if error.__traceback__ is not None and not passed_through(error, "livekit.plugins"):
+            return False  # that of a tool is the owner's to see
         return isinstance(error, _FAILURES) or self.provider.failure(error, short(error)) is not None

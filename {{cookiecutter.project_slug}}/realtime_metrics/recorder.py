@@ -4,6 +4,7 @@ Everything here is plain code on the audio loop (about 0.3 ms a response); what 
 is the writer's. Nothing raises out of it into the call.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -267,7 +268,7 @@ class Recorder:
         first_sound_at = playback.first_sound_at or time.monotonic()
         if self._first_audio_after_s is None:
             self._first_audio_after_s = first_sound_at - self._began_at
-        self._turns.agent_heard(first_sound_at)
+        self._turns.agent_heard(first_sound_at, playback)
 
     def _on_playback_ended(self, playback: Playback) -> None:
         self._turns.playback_ended()
@@ -366,7 +367,7 @@ class Recorder:
         return SessionRecord(
             origin=self._origin,
             timestamp=utc_iso(time.time()),
-            sums=self._sums,
+            sums=copy.deepcopy(self._sums),
             user_turns=self._turns.user_turns,
             unanswered=self._turns.unanswered,
             longest_wait_s=self._turns.longest_wait_s,
@@ -437,8 +438,8 @@ class Recorder:
         if self._closed:
             return
         self._closed = True
-        self._turns.close()
-        self._responses.close()
+        self._failures.guarded(self._turns.close)()
+        self._failures.guarded(self._responses.close)()
         self._writer.close(self._session_record(self.end_reason or end_reason))
 
     async def aclose(self, reason: str = "") -> None:

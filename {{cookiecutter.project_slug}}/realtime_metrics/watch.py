@@ -20,7 +20,7 @@ from .log import logger
 from .network import sample_round_trip
 from .recorder import Recorder
 from .settings import Settings
-from .sinks import make_sinks
+from .sinks import sink_makers
 from .startup import PROVIDER
 from .writer import Writer
 
@@ -40,7 +40,7 @@ _ENDS = {
 
 def watch(ctx: JobContext, session: AgentSession[Any], settings: Settings) -> Recorder:
     """Watches a call: records go to the settings' sinks. To be called before `session.start`."""
-    writer = Writer(make_sinks(settings))
+    writer = Writer(sink_makers(settings))
     recorder = Recorder(
         session,
         settings,
@@ -64,7 +64,7 @@ def customer_of(metadata: str) -> str | None:
     """`customer` of a job's metadata, where that is JSON and has one."""
     try:
         customer = json.loads(metadata)["customer"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return customer if isinstance(customer, str) else None
 
@@ -119,7 +119,7 @@ def _hang_up(ctx: JobContext, recorder: Recorder) -> None:
 
 
 def _end_job(ctx: JobContext, recorder: Recorder, reason: str) -> None:
-    recorder.close(reason)
+    recorder.end_reason = recorder.end_reason or reason
     ctx.add_shutdown_callback(_end_console)
     ctx.shutdown(reason)
 

@@ -1,6 +1,7 @@
 """Failures between agent and provider in words: what happened, and what to do, without a traceback."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -116,30 +117,78 @@ def test_what_the_server_sent_instead_of_a_message_is_not_repeated() -> None:
     assert "html" not in describe(ValueError("Failed to parse response: b'<html>'")).happened
 
 
+def of_the_plugin(error: Exception) -> Exception:
+    """As a task of the Google plugin raises it."""
+    with pytest.raises(type(error)) as caught:
+        exec("raise error", {"__name__": "livekit.plugins.google.realtime", "error": error})
+    return caught.value
+
+
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     say_failures_plainly(PROVIDER)
     say_failures_plainly(PROVIDER)
     logger = logging.getLogger("livekit.plugins.google")
-    of_a_tool = [
-        ZeroDivisionError("bug"),
-        PermissionError("a tool's file"),
-        TypeError("a tool's None"),
-    ]
-    for error in (raised(1011, "Internal error"), APIConnectionError("lost"), refused(401), unreadable(""), *of_a_tool):
+    failures = (raised(1011, "Internal error"), APIConnectionError("lost"), refused(401), unreadable(""))
+    for error in map(of_the_plugin, failures):
         logger.error("error in receive task", exc_info=error)
+    logger.error("the session ends", exc_info=RealtimeError("generate_reply timed out"))
     logger.warning("a line without an error")
     return [entry.message if not entry.exc_info else str(entry.exc_info[1]) for entry in caplog.records]
 
 
-def test_tracebacks_of_provider_failures_stay_out_of_the_log_and_those_of_bugs_do_not(lines: list[str]) -> None:
-    assert lines == ["bug", "a tool's file", "a tool's None", "a line without an error"]
+def test_tracebacks_of_provider_failures_stay_out_of_the_log(lines: list[str]) -> None:
+    assert lines == ["a line without an error"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ZeroDivisionError("bug"),
+        lambda: PermissionError("a file"),
+        lambda: TypeError("None"),
+        lambda: APIConnectionError("another service"),
+        lambda: ConnectionClosedError(Close(1011, "another service"), None),
+        lambda: raised(429, {"error": {"message": "another model"}}),
+    ],
+)
+def test_what_a_tool_raises_is_logged_even_if_it_looks_like_the_providers_failure(
+    make: Callable[[], Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    say_failures_plainly(PROVIDER)
+    try:
+        raise make()
+    except Exception:
+        logging.getLogger("livekit.agents").exception("exception occurred while executing tool")
+    assert [entry.message for entry in caplog.records] == ["exception occurred while executing tool"]
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_what_cannot_be_made_a_line_of_never_raises_into_who_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # what logging says of it on stderr
+    say_failures_plainly(PROVIDER)
+    logger = logging.getLogger("livekit.agents")
+    logger.info("%(a)s", {"b": 1})
+    logger.info("%s", Unprintable())
+    logger.error("a tool failed", exc_info=Unprintable())
+
+
+def test_a_message_of_several_lines_keeps_them_and_none_passes_for_a_line_of_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    say_failures_plainly(PROVIDER)
+    logging.getLogger("asyncio").error("Task was destroyed\ntask: %s", "\x1b[2JINFO all is well")
+    assert caplog.messages == ["Task was destroyed\n    task: \N{REPLACEMENT CHARACTER}[2JINFO all is well"]
 
 
 async def test_a_fatal_failure_ends_the_session_with_two_lines_and_its_kind(caplog: pytest.LogCaptureFixture) -> None:
     async with FakeCall(Reply()) as call:
         await call.reported()
-        call.model.fail(raised(1008, "models/nothing is not found"))
+        call.model.fail(of_the_plugin(raised(1008, "models/nothing is not found")))
         await until(lambda: call.kept.closed)
         session = await call.end()
     assert session.end_reason == "model_not_found"

@@ -259,7 +259,7 @@ async def test_a_response_whose_usage_never_comes_is_recorded_without_it() -> No
     assert (record.tokens["total_tokens"], record.cost_usd, record.usage_messages) == (None, None, 0)
     assert record.usage_reason == record.cost_reason == "no usage message arrived"
     assert (session.sums.without_usage, session.tokens["total_tokens"], session.cost_usd) == (1, None, None)
-    assert session.usage_reason == "1 of 1 responses came without usage"
+    assert session.usage_reason == "responses came without usage: 1 of 1"
 
 
 @pytest.mark.parametrize(("usage", "speech"), [(False, True), (False, False), (True, False)])
@@ -445,7 +445,7 @@ async def test_a_handler_that_fails_is_told_once_in_each_session(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise RuntimeError("broken on purpose")
+        raise RuntimeError("broken on \x1b[2J api_key=abc123")
 
     monkeypatch.setattr(Responses, "used", fail)
     for _ in range(2):
@@ -454,7 +454,10 @@ async def test_a_handler_that_fails_is_told_once_in_each_session(
         stage.usage("GR_2")
         await stage.end()
     told = [entry.message for entry in caplog.records if entry.message.startswith("the metrics recorder failed")]
-    assert told == ["the metrics recorder failed in add; the call goes on"] * 2
+    assert len(told) == 2, "once in each session"
+    first = told[0].splitlines()
+    assert first[0] == "the metrics recorder failed in add; the call goes on: RuntimeError: broken on [2J …"
+    assert "in _add" in told[0], "where it failed"
 
 
 async def test_a_session_without_responses_used_nothing() -> None:

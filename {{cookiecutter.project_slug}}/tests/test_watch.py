@@ -1,6 +1,8 @@
 """A call, watched: one that fails ends its job, and the console's program; and why it ended is told truly."""
 
+import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from livekit.agents.testing import fake_job_context
 from realtime_metrics.recorder import Recorder
 from realtime_metrics.settings import Settings
 from realtime_metrics.watch import _hang_up, customer_of, end_of, watch
+from tests.fakes.realtime import FakeRealtimeModel, Usage, metrics
 
 
 @contextmanager
@@ -87,6 +90,22 @@ async def test_when_the_job_ends_the_sessions_record_is_written(tmp_path: Path) 
     assert '"kind": "session"' in path.read_text("utf-8")
 
 
+async def test_what_is_used_between_the_calls_hanging_up_and_its_end_is_in_its_bill(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with job(path) as (context, _, recorder, _):
+        model = FakeRealtimeModel().session()
+        recorder.watch_model(model)
+        model.on("metrics_collected", recorder.add)
+        model.emit("metrics_collected", metrics("GR_1", Usage(input_audio=100), timestamp=time.time()))
+        _hang_up(context, recorder)
+        model.emit("metrics_collected", metrics("GR_2", Usage(input_audio=200), timestamp=time.time()))
+        await run_shutdown_callbacks(context)
+    first, second, session = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert session["end_reason"] == "cost_limit"
+    assert session["responses"] == 2
+    assert session["input_audio_tokens"] == first["input_audio_tokens"] + second["input_audio_tokens"] == 300
+
+
 @pytest.mark.parametrize(
     ("reason", "end"),
     [
@@ -108,6 +127,7 @@ def test_why_the_room_was_left_says_why_the_call_ended(reason: int | None, end: 
         ('{"tenant": "acme"}', None),
         ('["acme"]', None),
         ("acme", None),
+        ("[" * 3000, None),
         ("", None),
     ],
 )
