@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from queue import Full, Queue
+from queue import SimpleQueue
 
 from .log import in_a_line, logger
 from .records import AnyRecord, SessionRecord
@@ -44,34 +44,26 @@ class Writer:
 
     def close(self, last: SessionRecord) -> None:
         """Hands over the session's record, with the sinks' counts, after all others. Returns at once."""
-        if self._closed:
-            return
-        self._closed = True
-        closer = threading.Thread(target=self._close, args=(last,), name="metrics-close", daemon=True)
-        try:
-            closer.start()
-        except RuntimeError:  # the process may have no more threads; the call has ended
-            self._close(last)
-        else:
-            self._closer = closer
+        if not self._closed:
+            self._closed = True
+            self._closer = threading.Thread(target=self._close, args=(last,), name="metrics-close", daemon=True)
+            if not _has_started(self._closer):
+                self._close(last)
 
     async def drained(self) -> None:
         """Returns when everything is written, at the latest `DRAIN_S` after `close`."""
-        if self._closer is not None:
+        if self._closer is not None and self._closer.is_alive():
             await asyncio.to_thread(self._closer.join)
 
     def _close(self, last: SessionRecord) -> None:
         began = time.monotonic()
         for lane in self._lanes:
-            lane.wait_until_idle(began + SETTLE_S)
+            _wait_until(lane.is_idle, began + SETTLE_S)
         whole = replace(last, sinks={lane.name: lane.counts for lane in self._lanes})
         for lane in self._lanes:
-            lane.put(whole)
-            lane.put(None)
+            lane.end(whole)
         for lane in self._lanes:
-            if lane.thread.is_alive():
-                lane.thread.join(max(0.0, began + DRAIN_S - time.monotonic()))
-            if lane.thread.is_alive():
+            if not _wait_until(lane.has_ended, began + DRAIN_S):
                 logger.error("metrics sink %s does not end: giving up on %d records", lane.name, lane.waiting)
 
 
@@ -81,44 +73,48 @@ class _Lane:
     def __init__(self, name: str, make: Callable[[], Sink], capacity: int) -> None:
         self.name = name
         self._make = make
-        self._queue: Queue[AnyRecord | None] = Queue(capacity)
-        self._written = self._failed = self._dropped = 0
-        self.thread = threading.Thread(target=self._run, name=f"metrics-{name}", daemon=True)
-        try:
-            self.thread.start()
-        except RuntimeError as error:
-            self._complain(error)
+        self._capacity = capacity
+        self._queue: SimpleQueue[AnyRecord | None] = SimpleQueue()
+        self._taken = self._written = self._failed = self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name=f"metrics-{name}", daemon=True)
+        if not _has_started(self._thread):
+            logger.error("metrics sink %s has no thread: its records are dropped", name)
 
     @property
     def waiting(self) -> int:
-        return self._queue.unfinished_tasks
+        return self._taken - self._written - self._failed
 
     @property
     def counts(self) -> dict[str, int]:
         """What became of the records so far; those that the sink holds up count as dropped."""
         return {"written": self._written, "failed": self._failed, "dropped": self._dropped + self.waiting}
 
-    def put(self, record: AnyRecord | None) -> None:
-        """Hands a record over; `None` is the end."""
-        try:
-            self._queue.put_nowait(record)
-        except Full:
+    def is_idle(self) -> bool:
+        return self.waiting == 0
+
+    def has_ended(self) -> bool:
+        return not self._thread.is_alive()
+
+    def put(self, record: AnyRecord) -> None:
+        """Hands a record over, if not too many wait."""
+        if self.waiting < self._capacity:
+            self._taken += 1
+            self._queue.put(record)
+        else:
             self._dropped += 1
             if self._dropped == 1:
                 logger.error("metrics sink %s is too slow or stuck: dropping what is over (said once)", self.name)
 
-    def wait_until_idle(self, give_up_at: float) -> None:
-        with self._queue.all_tasks_done:
-            self._queue.all_tasks_done.wait_for(self._is_idle, max(0.0, give_up_at - time.monotonic()))
-
-    def _is_idle(self) -> bool:
-        return not self.waiting or not self.thread.is_alive()
+    def end(self, last: SessionRecord) -> None:
+        """Hands over the last one, however many wait."""
+        self._taken += 1
+        self._queue.put(last)
+        self._queue.put(None)
 
     def _run(self) -> None:
         sink = self._made()
         while (record := self._queue.get()) is not None:
             self._write(sink, record)
-            self._queue.task_done()
         try:
             if sink is not None:
                 sink.close()
@@ -146,3 +142,18 @@ class _Lane:
     def _complain(self, error: BaseException) -> None:
         if not self._failed:
             logger.error("metrics sink %s fails: %s (said once; failures are counted)", self.name, in_a_line(error))
+
+
+def _has_started(thread: threading.Thread) -> bool:
+    try:
+        thread.start()
+    except RuntimeError:  # the system has no more for this process
+        return False
+    return True
+
+
+def _wait_until(done: Callable[[], bool], give_up_at: float) -> bool:
+    """Looks until it is done, or it is too late; whether it is done."""
+    while not (is_done := done()) and time.monotonic() < give_up_at:
+        time.sleep(0.005)
+    return is_done
