@@ -174,7 +174,7 @@ class AgentOutput:
 
     def _placed(self, line: str) -> Literal["report", "entry", "traceback", "error"]:
         text = line.strip()
-        if line.startswith("\r"):
+        if line.startswith(("\r", "    | ")):  # an entry, or what follows of one (`errors.say_failures_plainly`)
             return "entry"
         if self._place == "report":
             return "report"

@@ -5,6 +5,7 @@ once (about 10 µs a frame). A voice detection's mark of the end of speech lies 
 smooths its probability (measured with Silero): the level tells better when that was, unless there is steady noise.
 """
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -120,6 +121,8 @@ class Playback:
     """How much of it was played; `None` while it plays."""
     ended_at: float | None = None
     interrupted: bool = False
+    is_told: bool = False
+    """Whether somebody was told that it is heard."""
 
     @property
     def first_sound_at(self) -> float | None:
@@ -135,7 +138,7 @@ class Ears:
 
     Args:
         on_began: called when the first frame of a playback goes to the output.
-        on_heard: called when it is known when its first sound plays.
+        on_heard: called when its first sound plays.
         on_ended: called when it was played, or cut off.
         failures: where our own failures are logged.
     """
@@ -231,7 +234,7 @@ class HearingOutput(io.AudioOutput):
         super().on_playback_started(created_at=created_at)
         if self._playback is not None and self._playback.started_at is None:
             self._playback.started_at = monotonic(created_at)
-            self._tell_if_heard(self._playback)
+            self._ears.failures.guard("hearing the agent", self._tell_if_heard, self._playback)
 
     def on_playback_finished(
         self, *, playback_position: float, interrupted: bool, synchronized_transcript: str | None = None
@@ -240,6 +243,7 @@ class HearingOutput(io.AudioOutput):
         if playback is not None:
             playback.heard_s, playback.interrupted = playback_position, interrupted
             playback.ended_at = time.monotonic()
+            self._ears.failures.guard("hearing the agent", self._tell_if_heard, playback)
             self._ears.on_ended(playback)
         super().on_playback_finished(
             playback_position=playback_position,
@@ -261,6 +265,12 @@ class HearingOutput(io.AudioOutput):
         playback.audio_s += frame.duration
 
     def _tell_if_heard(self, playback: Playback) -> None:
-        """Called once when its start is known, and once when its first sound is: the later of the two tells."""
-        if playback.first_sound_at is not None:
+        """Tells once that its first sound is heard: then, as it can be cut off before."""
+        at = playback.first_sound_at
+        if at is None or playback.is_told:
+            return
+        if (left_s := at - time.monotonic()) > 0 and playback.ended_at is None:
+            asyncio.get_running_loop().call_later(left_s, self._tell_if_heard, playback)
+        else:
+            playback.is_told = True
             self._ears.on_heard(playback)

@@ -113,11 +113,13 @@ class _Plain:
             if error is not None and self._is_said_elsewhere(error):
                 return False
             record.msg, record.args = record.getMessage(), None
+            if record.exc_info and not record.exc_text:
+                record.exc_text = logging.Formatter().formatException(record.exc_info)
         for name, value in vars(record).items():
             if isinstance(value, str):
                 lines = "\n".join(map(visible, value.splitlines()))
-                # all but the first are indented: none passes for a line of its own
-                setattr(record, name, re.sub(r"\n(?! {4})", "\n    ", lines))
+                # all but the first are marked: none passes for a line of its own
+                setattr(record, name, re.sub(r"\n(?! {4}\| )", "\n    | ", lines))
         return not _OF_A_LOST_ROOM.match(str(record.msg))  # `watch` says it
 
     def _is_said_elsewhere(self, error: BaseException) -> bool:

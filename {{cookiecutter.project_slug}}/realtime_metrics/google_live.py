@@ -108,6 +108,7 @@ class GoogleLiveSession(ProviderSession):
     """Listens in on one realtime session of the Google plugin."""
 
     marks_ends = True
+    marks_user_speech = False  # they are a generation's begin and end
 
     def __init__(self, session: RealtimeSession[Any], listener: Listener) -> None:
         self._session: Any = session

@@ -19,7 +19,7 @@ _USER_OF_ADDRESS = re.compile(r"(?<=://)\S*@|[^\s/:@]+:[^\s/@]+@(?=\w)")
 _QUERY_OF_ADDRESS = re.compile(r"(?<=://)([^\s?#]*)[?#]\S*|\?[^\s?]*=\S*")
 _SECRET = re.compile(
     r"""\b(?:AIza[\w-]{10,}|ya29\.[\w.-]+|(?:Bearer|Basic)\s+\S+
-    |[\w-]*(?:api[_-]?(?:key|secret)|token|secret|password|authorization)["']?\s*[=:]\s*(?:(?:Bearer|Basic)\s+)?\S+)""",
+    |[\w-]{0,40}(?:api[_-]?(?:key|secret)|token|secret|password|authorization)["']?\s*[=:]\s*["']?(?:(?:Bearer|Basic)\s+)?\S+)""",
     re.IGNORECASE | re.VERBOSE,
 )
 
@@ -27,7 +27,7 @@ _SECRET = re.compile(
 def clean(text: object, most: int = 200) -> str:
     """Foreign text as one line that is safe to show: `visible`, without the user, password and query of an address,
     without keys, and not longer than `most` characters."""
-    line = visible(str(text)[: 20 * most], " ")
+    line = visible(str(text)[: 4 * most], " ")
     line = _QUERY_OF_ADDRESS.sub(r"\1?…", _USER_OF_ADDRESS.sub("…@", line))
     line = " ".join(_SECRET.sub("…", line).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"

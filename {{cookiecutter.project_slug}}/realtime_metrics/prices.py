@@ -58,7 +58,7 @@ class Cost:
 
     usd: Decimal | None
     reason: str | None = None
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Prices:
@@ -96,7 +96,7 @@ class Prices:
             return Cost(None, f"the provider's counts contradict each other: {error}")
         except Exception as error:  # a record is worth more than its price
             return Cost(None, f"pricing failed: {type(error).__name__}: {error}")
-        return Cost(usd, note=AS_TEXT if any(tokens[name] for name in _PRICED_AS_TEXT) else None)
+        return Cost(usd, notes=(AS_TEXT,) if any(tokens[name] for name in _PRICED_AS_TEXT) else ())
 
 
 prices_of = functools.cache(Prices)

@@ -40,11 +40,14 @@ class ProviderSession:
 
     Attributes:
         marks_ends: whether it calls the listener when a generation ends; else the metrics mark its end.
+        marks_user_speech: whether the plugin's `input_speech_started` and `…_stopped` are the user's speech, as LiveKit
+            has it.
         announces_ends: whether it calls the listener when the provider announces the end of the connection.
         context_compression: whether the provider shortens the context by itself; `None` where that is not known.
     """
 
     marks_ends = False
+    marks_user_speech = True
     announces_ends = False
     context_compression: bool | None = None
 

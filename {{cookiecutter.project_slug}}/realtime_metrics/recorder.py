@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from livekit.agents import (
+    NOT_GIVEN,
     Agent,
     AgentSession,
     CloseEvent,
@@ -23,6 +24,7 @@ from livekit.agents import (
 )
 from livekit.agents.llm import ChatMessage, GenerationCreatedEvent, RealtimeModel, RealtimeSession, ToolContext
 from livekit.agents.metrics import RealtimeModelMetrics
+from livekit.agents.utils import is_given
 from livekit.agents.voice import SpeechHandle
 
 from . import errors
@@ -93,6 +95,7 @@ class Recorder:
         self._provider_session = ProviderSession()
         self._requested_at: dict[str, float] = {}
         self._unbound_speech: SpeechHandle | None = None
+        self._typed: SpeechHandle | None = None
         self._last_metrics: RealtimeModelMetrics | None = None
         self._go_aways: int | None = 0
         self._go_away_came = False
@@ -201,6 +204,8 @@ class Recorder:
             speech=speech,
             requested_at=self._requested_at.get(speech.id) if speech else None,
             has_audio_output=self._has_audio_output,
+            answers_typed=speech is not None and speech is self._typed,
+            comes_first=self._turns.user_turns == 0,
         )
         self._responses.created(response)
 
@@ -235,10 +240,22 @@ class Recorder:
 
     def _on_user_state_changed(self, event: UserStateChangedEvent) -> None:
         self._follow_agent()
+        if not self._detects_voice:
+            return
         if event.new_state == "speaking":
             self._turns.user_began(monotonic(event.created_at))
         elif event.old_state == "speaking":
             self._turns.user_stopped(monotonic(event.created_at))
+
+    @property
+    def _detects_voice(self) -> bool:
+        """Whether what is told of the user is so: where nobody gave a VAD, the framework takes the provider's events
+        for the user's speech (livekit-agents 1.8.9)."""
+        of_session, of_agent = self._session.vad, self._agent.vad if self._agent else NOT_GIVEN
+        if getattr(self._session, "_using_default_vad", False):
+            of_session = None
+        vad = of_agent if is_given(of_agent) else of_session
+        return vad is not None or self._provider_session.marks_user_speech
 
     def _on_user_input_transcribed(self, event: UserInputTranscribedEvent) -> None:
         if event.transcript:
@@ -249,6 +266,7 @@ class Recorder:
         if not isinstance(message, ChatMessage):
             return
         if message.role == "user" and message.transcript_confidence is None:
+            self._typed = self._session.current_speech  # which takes it to the model, and is its answer
             self._turns.user_typed()
         elif message.role == "assistant" and not self._has_audio_output:
             self._turns.agent_heard(time.monotonic())
@@ -300,7 +318,8 @@ class Recorder:
         cost = self._cost(tokens, response.timestamp, usage_reason)
         shown = tokens or dict.fromkeys(TOKEN_FIELDS)
         if response.first_sound_at is not None and shown["output_tokens"] == 0:  # it was heard: this is no count
-            shown, usage_reason, cost = without_output(shown), OUTPUT_UNCOUNTED, replace(cost, note=OUTPUT_UNCOUNTED)
+            shown, usage_reason = without_output(shown), OUTPUT_UNCOUNTED
+            cost = replace(cost, notes=(*cost.notes, OUTPUT_UNCOUNTED))
         output_tokens, duration_s = shown["output_tokens"], wait.duration_s
 
         record = ResponseRecord(
@@ -323,13 +342,13 @@ class Recorder:
             usage_reason=usage_reason,
             cost_usd=None if cost.usd is None else float(cost.usd),
             cost_reason=cost.reason,
-            cost_note=cost.note,
+            cost_note="; ".join(cost.notes) or None,
             interrupted=response.interrupted,
             connection_lost=response.connection_lost,
         )
         if tokens is not None:
             self._bill.book(tokens, cost)
-        self._sums.responded(record, text_only=response.is_text_only)
+        self._sums.responded(record, text_only=response.is_text_only, comes_first=response.comes_first)
         self._writer.write(record)
         self._tell_recorded()
 
@@ -443,6 +462,7 @@ class Recorder:
         self._writer.close(self._session_record(self.end_reason or end_reason))
 
     async def aclose(self, reason: str = "") -> None:
-        """`close`, then waits until every record is written, at most `writer.DRAIN_S`. A job's shutdown callback."""
-        self.close(reason or "job_shutdown")
+        """`close`, then waits until every record is written, at most `writer.DRAIN_S`. A job's shutdown callback: where
+        the session was not closed before, the job ended without one; its reason can be anybody's words."""
+        self.close("job_crashed" if reason == "job crashed" else "job_shutdown")
         await self._writer.drained()

@@ -44,6 +44,10 @@ class Response:
     speech: SpeechHandle | None = None
     """What plays it; `None` where the framework plays nothing of it."""
     has_audio_output: bool = True
+    answers_typed: bool = False
+    """Whether it is the answer to what the user typed."""
+    comes_first: bool = False
+    """Whether the user had not said anything before it."""
     metrics: RealtimeModelMetrics | None = None
     """The last that arrived."""
     usage: UsageBook = field(default_factory=UsageBook)
@@ -124,7 +128,8 @@ class Response:
     def left_user_waiting(self) -> bool:
         """Whether what the user said got no answer from it: it is over, nothing was heard, and no tool goes on."""
         heard = self.first_sound_at is not None or (self.messages and not self.has_audio_output)
-        return not (heard or self.interrupted or self.called_tools or self.asked_by_program)
+        is_extra = self.asked_by_program and not self.answers_typed
+        return not (heard or self.interrupted or self.called_tools or is_extra)
 
     @property
     def is_text_only(self) -> bool:
@@ -157,7 +162,7 @@ class Response:
             return None
         if self.connection_lost:
             return "the connection ended before usage arrived"
-        if self.called_tools and not self.playbacks:
+        if self.called_tools:
             return WITH_ANSWER
         return "no usage message arrived"
 

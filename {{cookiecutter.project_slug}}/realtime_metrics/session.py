@@ -32,7 +32,7 @@ class Sums:
     errors: dict[str, int] = field(default_factory=dict)
     """Kind -> count, see `errors`."""
     greeting_s: float | None = None
-    """The wait for the first response; `None` where the program did not ask for it."""
+    """The wait for what the agent said first; `None` where the user was first, or the program did not ask for it."""
     price_date: str | None = None
     """The day whose prices were taken; `None` where there was nothing to price."""
 
@@ -41,14 +41,14 @@ class Sums:
         self.reconnects += reconnect
         self.resumptions = None if resumed is None or self.resumptions is None else self.resumptions + resumed
 
-    def responded(self, record: "ResponseRecord", *, text_only: bool) -> None:
+    def responded(self, record: "ResponseRecord", *, text_only: bool, comes_first: bool) -> None:
         self.responses += 1
         self.interrupted += record.interrupted
         self.silent += text_only
         self.talk_overs += record.talk_over_s is not None
         # a tool call's usage comes with the answer
         self.without_usage += record.usage_messages == 0 and record.usage_reason != WITH_ANSWER
-        if record.turn == 1 and record.wait.time_to_first_audio_from == "reply_requested":
+        if record.turn == 1 and comes_first and record.wait.time_to_first_audio_from == "reply_requested":
             self.greeting_s = record.wait.time_to_first_audio_s
 
     def error(self, kind: str) -> int:
@@ -76,12 +76,12 @@ class Bill:
         self.tokens = tokens if self.tokens is None else added(self.tokens, tokens)
         if cost.usd is None:
             self.unpriced_reason = cost.reason
-            self._notes[f"leaves out a call of the model: {cost.reason}"] += 1
+            why = (cost.reason or "").partition(":")[0]  # what follows is of one call
+            self._notes[f"leaves out a call of the model: {why}"] += 1
         else:
             self._priced += 1
             self.usd += cost.usd
-        if cost.note is not None:
-            self._notes[cost.note] += 1
+        self._notes.update(cost.notes)
 
     def book_alone(self, tokens: Tokens, cost: Cost) -> None:
         """Usage that no response's record holds."""

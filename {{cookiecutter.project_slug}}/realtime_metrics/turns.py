@@ -226,7 +226,7 @@ class Turns:
             return SpeechEnd()
         answered_until, self._answered_until = self._answered_until, first_sound_at
         said = [each for each in self._utterances if each.began_at <= first_sound_at]
-        end = next((each.end for each in reversed(said) if each.is_turn or each.over is None), SpeechEnd(0.0))
+        end = next((each.end for each in reversed(said) if each.is_turn or each.end.at is None), SpeechEnd(0.0))
         if end.at is not None and end.at <= answered_until:
             return SpeechEnd(reason="no end of user speech was seen since the agent's last reply")
         if end.at is None or end.at > first_sound_at:
@@ -234,12 +234,12 @@ class Turns:
         return end
 
     def talk_over_s(self, playbacks: Iterable[Playback]) -> float | None:
-        """From the user's first sound until the agent was silent, where the user interrupted one of the playbacks."""
+        """From the first sound that interrupted one of the playbacks until the agent was silent, where the user did."""
         for playback in playbacks:
             heard_at, ended_at = playback.first_sound_at, playback.ended_at
             if playback.interrupted and heard_at is not None and ended_at is not None:
-                for utterance in self._utterances:
-                    if heard_at <= utterance.began_at <= ended_at:
+                for utterance in reversed(self._utterances):
+                    if heard_at <= utterance.began_at <= ended_at < (utterance.end.at or ended_at) + SAME_THOUGHT_S:
                         return ended_at - utterance.began_at
         return None
 

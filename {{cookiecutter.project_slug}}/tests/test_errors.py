@@ -177,12 +177,20 @@ def test_what_cannot_be_made_a_line_of_never_raises_into_who_logs(monkeypatch: p
     logger.error("a tool failed", exc_info=Unprintable())
 
 
+def test_what_a_traceback_quotes_steers_no_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    say_failures_plainly(PROVIDER)
+    logging.getLogger("livekit.agents").error("a tool failed", exc_info=of_the_plugin(ValueError("\x1b[2J\u202e")))
+    shown = logging.Formatter().format(caplog.records[0])
+    assert "Traceback" in shown
+    assert not any(sign in shown for sign in "\x1b\u202e")
+
+
 def test_a_message_of_several_lines_keeps_them_and_none_passes_for_a_line_of_its_own(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     say_failures_plainly(PROVIDER)
     logging.getLogger("asyncio").error("Task was destroyed\ntask: %s", "\x1b[2JINFO all is well")
-    assert caplog.messages == ["Task was destroyed\n    task: \N{REPLACEMENT CHARACTER}[2JINFO all is well"]
+    assert caplog.messages == ["Task was destroyed\n    | task: \N{REPLACEMENT CHARACTER}[2JINFO all is well"]
 
 
 async def test_a_fatal_failure_ends_the_session_with_two_lines_and_its_kind(caplog: pytest.LogCaptureFixture) -> None:

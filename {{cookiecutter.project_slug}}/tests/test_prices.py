@@ -59,7 +59,7 @@ def test_each_modality_has_its_price_and_thoughts_are_output_text(own_prices: Pa
     text_in, cached, audio_in, text_out, audio_out = 200 - 100 + 30, 100, 800, 20 + 50, 480
     expected = text_in * Decimal("0.5") + cached * Decimal("0.05") + audio_in * 3 + text_out * 2 + audio_out * 12
     assert cost.usd == expected / 1_000_000
-    assert (cost.reason, cost.note) == (None, None)
+    assert (cost.reason, cost.notes) == (None, ())
 
 
 @pytest.mark.parametrize("model", get_args(LiveAPIModels))
@@ -81,7 +81,7 @@ def test_audio_costs_more_than_as_much_text() -> None:
 def test_tokens_of_unknown_modality_are_priced_as_text_and_the_cost_says_so(own_prices: Path) -> None:
     cost = price(own_prices, output=100, output_audio=60, output_unknown=40, total=100)
     assert cost.usd == Decimal(60 * 12 + 40 * 2) / 1_000_000
-    assert cost.note == AS_TEXT
+    assert cost.notes == (AS_TEXT,)
 
 
 def test_a_model_without_a_price_costs_nobody_knows_what_and_never_nothing() -> None:

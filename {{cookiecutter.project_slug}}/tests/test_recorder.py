@@ -5,13 +5,15 @@ import time
 from typing import Any, Literal
 
 import pytest
-from livekit.agents import CloseReason, llm
+from livekit.agents import NOT_GIVEN, CloseReason, llm
 
 from agent import MetricsAgent
 from realtime_metrics import responses
+from realtime_metrics.prices import AS_TEXT
 from realtime_metrics.records import ConnectionRecord, ResponseRecord, SessionRecord
 from realtime_metrics.responses import SETTLE_S, Response, Responses
 from realtime_metrics.settings import Settings
+from realtime_metrics.usage import OUTPUT_UNCOUNTED, WITH_ANSWER
 from tests.fakes.call import FakeCall, until
 from tests.fakes.realtime import Reply, Usage
 from tests.fakes.speaker import Speaker
@@ -335,6 +337,17 @@ async def test_a_tool_call_that_speaks_first_is_recorded_once_it_was_heard_not_w
     assert record.wait.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
 
 
+async def test_a_tool_call_that_speaks_first_is_not_without_usage_where_that_comes_with_the_answer() -> None:
+    stage = Stage()
+    handle = stage.generate("GR_1")
+    handle.chat_items.append(llm.FunctionCall(call_id="1", name="look", arguments="{}"))
+    stage.speak(handle, time.time())
+    stage.end_speech(handle)
+    session = await stage.end()
+    assert stage.responses[0].usage_reason == WITH_ANSWER
+    assert session.sums.without_usage == 0
+
+
 @pytest.mark.usefixtures("soon")
 async def test_records_come_in_the_order_of_their_responses() -> None:
     stage = Stage()
@@ -419,12 +432,16 @@ async def test_a_session_is_closed_once_however_often_it_is_said() -> None:
     assert (await stage.end()).end_reason == "first"
 
 
-async def test_a_job_that_ends_without_a_close_event_has_its_session_record() -> None:
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("job crashed", "job_crashed"), ("", "job_shutdown"), ("caller +49 171 is blocked", "job_shutdown")],
+)
+async def test_a_job_that_ends_without_a_close_event_has_its_session_record(reason: str, told: str) -> None:
     stage = Stage()
     stage.generate("GR_1")
-    await stage.recorder.aclose("user requested")
+    await stage.recorder.aclose(reason)
     assert [record.kind for record in stage.kept.records] == ["response", "session"]
-    assert (await stage.end()).end_reason == "user requested"
+    assert (await stage.end()).end_reason == told
 
 
 async def test_a_speech_that_fails_is_counted_by_its_kind_and_told_in_two_lines(
@@ -482,6 +499,44 @@ async def test_the_sessions_percentiles_are_waits_that_were_measured() -> None:
     assert session.time_to_first_audio_p50_s == pytest.approx(1.0, abs=0.001)
     assert session.time_to_first_audio_p95_s == pytest.approx(1.9, abs=0.001)
     assert session.time_to_first_audio_max_s == pytest.approx(2.0, abs=0.001)
+
+
+@pytest.mark.parametrize("given", [None, NOT_GIVEN])
+async def test_without_a_vad_of_its_own_no_generation_is_taken_for_the_users_speech(given: Any) -> None:
+    stage, now = Stage(vad=given), time.time()
+    stage.user("speaking", now - 2)  # as the framework has it from Gemini's events
+    handle = stage.generate("GR_1")
+    stage.user("listening", now - 1)
+    stage.speak(handle, now - 0.9)
+    stage.usage("GR_1")
+    stage.end_speech(handle)
+    session = await stage.end()
+    (record,) = stage.responses
+    assert record.wait.time_to_first_audio_s is None
+    assert (session.user_turns, session.longest_wait_s) == (0, None)
+
+
+async def test_the_greeting_is_what_the_agent_says_before_the_user() -> None:
+    stage, now = Stage(), time.time()
+    stage.user("speaking", now - 3)
+    stage.user("listening", now - 2)
+    handle = stage.generate("GR_1", stage.request(now - 1))
+    stage.speak(handle, now - 0.5)
+    stage.usage("GR_1")
+    stage.end_speech(handle)
+    session = await stage.end()
+    assert stage.responses[0].wait.time_to_first_audio_from == "reply_requested"
+    assert session.sums.greeting_s is None
+
+
+async def test_what_a_price_assumes_and_what_it_lacks_are_both_told() -> None:
+    stage = Stage()
+    handle = stage.generate("GR_1")
+    stage.speak(handle, time.time())
+    stage.usage("GR_1", Usage(input_unknown=30, output_audio=0, output_text=0))
+    stage.end_speech(handle)
+    await stage.end()
+    assert stage.responses[0].cost_note == f"{AS_TEXT}; {OUTPUT_UNCOUNTED}"
 
 
 async def test_figures_that_the_plugin_does_not_pass_on_are_unknown_with_the_reason_in_every_record() -> None:

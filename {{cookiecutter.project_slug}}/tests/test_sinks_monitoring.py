@@ -1,18 +1,20 @@
 """What Prometheus and OpenTelemetry are told of a record: what is known, and why the rest is not."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from realtime_metrics.prices import Cost
 from realtime_metrics.records import AnyRecord, ResponseRecord
 from realtime_metrics.session import Bill, Sums
 from realtime_metrics.sinks.monitoring import FIGURES, expected, measurements
 from realtime_metrics.sinks.prometheus import metric_name
-from realtime_metrics.usage import TOKEN_FIELDS
+from realtime_metrics.usage import TOKEN_FIELDS, Tokens
 from realtime_metrics.waits import Wait
 from tests.fakes.samples import connection_record, response_record, session_record, unanswered_record
 
-COUNTED = dict.fromkeys(TOKEN_FIELDS, 0) | {"input_tokens": 12, "input_audio_tokens": 12, "total_tokens": 12}
+COUNTED: Tokens = {**dict.fromkeys(TOKEN_FIELDS, 0), "input_tokens": 12, "input_audio_tokens": 12, "total_tokens": 12}
 UNCOUNTED = dict.fromkeys(TOKEN_FIELDS)
 
 
@@ -83,6 +85,15 @@ def test_how_many_responses_lack_usage_is_no_label() -> None:
     record = session_record(cost_usd=cost_usd, cost_reason=cost_reason)
     assert cost_reason == "responses came without usage: 3 of 4"
     assert ("realtime_session_cost_unknown", "responses came without usage") in told(record)
+
+
+def test_counts_that_contradict_each_other_in_ever_new_numbers_are_one_note() -> None:
+    bill = Bill()
+    for number in range(1000):
+        bill.book(COUNTED, Cost(None, f"the provider's counts contradict each other: {number} is too many"))
+    bill.book(COUNTED, Cost(Decimal(1)))
+    _, _, note = bill.cost(None)
+    assert note == "leaves out a call of the model: the provider's counts contradict each other (1000 times)"
 
 
 def test_a_wait_of_0_s_is_a_wait() -> None:

@@ -282,6 +282,63 @@ async def test_who_interrupts_is_told_how_long_both_could_be_heard() -> None:
     assert session.sums.talk_overs == 1
 
 
+async def test_who_agreed_long_before_is_not_told_to_have_talked_over_since_then() -> None:
+    stage, now = Stage(), time.time()
+    handle = stage.generate("GR_1")
+    stage.speak(handle, now - 9, seconds=20)
+    stage.user("speaking", now - 8)
+    stage.user("listening", now - 7.8)
+    stage.user("speaking", now - 0.5)
+    stage.end_playback(handle, interrupted=True)
+    stage.usage("GR_1")
+    stage.end_speech(handle)
+    await stage.end()
+    assert stage.responses[0].talk_over_s == pytest.approx(0.5, abs=0.1)
+
+
+async def test_a_cough_after_the_question_does_not_shorten_the_wait_for_its_answer() -> None:
+    async with Talk() as call:
+        await call.greeted()
+        await call.says()
+        answer = call.model.begin()
+        await asyncio.sleep(0.3)
+        await call.says(speech_s=0.2)
+        answer.say("Fine.", 0.2)
+        answer.end()
+        answer.report()
+        record = await call.reported(2)
+        session = await call.end()
+    assert record.wait.time_to_first_audio_s is not None
+    assert record.wait.time_to_first_audio_s > 0.3
+    assert session.longest_wait_s == pytest.approx(record.wait.time_to_first_audio_s, abs=0.05)
+
+
+async def test_a_typed_turn_whose_answer_has_no_sound_is_told_at_once() -> None:
+    async with Talk(Reply("Only written.", audio_s=0)) as call:
+        await call.greeted()
+        call.session.generate_reply(user_input="Are you there?")
+        record = await call.told(LIMIT_S / 2)
+        await call.end()
+    assert (record.reason, record.request_id) == ("response_without_audio", call.responses[1].request_id)
+
+
+async def test_an_answer_that_is_cut_in_its_leading_silence_leaves_the_user_unanswered() -> None:
+    async with Talk(speaker=Speaker(speed=1.0)) as call:
+        await call.reported(1)
+        await until(lambda: call.session.agent_state == "listening")
+        await call.says()
+        answer = call.model.begin()
+        answer.say("Well", 1.0, silence_s=1.0)
+        await until(lambda: call.session.agent_state == "speaking")
+        await asyncio.sleep(0.2)
+        call.model.interrupt_generation(answer)
+        record = await call.reported(2)
+        session = await call.end()
+    assert record.wait.time_to_first_audio_reason == "interrupted before any audio was played"
+    assert [unanswered.reason for unanswered in call.unanswered] == ["call_ended"]
+    assert session.user_turns == 1
+
+
 def test_a_playback_that_was_cut_before_its_first_sound_was_not_heard() -> None:
     playback = Playback(captured_at=1.0, started_at=1.0, silence_s=0.5, audio_s=2.0, heard_s=0.3, interrupted=True)
     assert playback.first_sound_at is None

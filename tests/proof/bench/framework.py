@@ -15,6 +15,7 @@ from livekit.agents.llm import (
 )
 from livekit.agents.voice import SpeechHandle, io
 
+from tests.fakes.ears import Ears
 from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Usage, metrics
 from tests.fakes.stage import StagedSession
 
@@ -68,7 +69,7 @@ class CallSession(StagedSession):
     """A session that one agent speaks in."""
 
     def __init__(self, model: PluginSession) -> None:
-        super().__init__(llm=model.realtime_model, vad=None)
+        super().__init__(llm=model.realtime_model, vad=Ears())
         self._speaks: Any = SimpleNamespace(realtime_llm_session=model, tools=[])
         self.output.audio = Wall()
 

@@ -48,6 +48,7 @@ SECRETS = [
     f"wss://host/ws?key={SECRET}&alt=sse",
     f"GET /ws/BidiGenerateContent?key={SECRET} failed",
     f"Authorization: Bearer {SECRET}",
+    f"{{'Authorization': 'Bearer {SECRET}'}}",
     f"authorization=Basic {SECRET}",
     f"LIVEKIT_API_SECRET='{SECRET}'",
     f"GOOGLE_API_KEY={SECRET}",

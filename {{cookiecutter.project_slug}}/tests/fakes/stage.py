@@ -23,8 +23,11 @@ from realtime_metrics.settings import Settings
 from realtime_metrics.waits import monotonic
 from realtime_metrics.writer import Writer
 from tests.fakes.call import GEMINI, KeptRecords, made
+from tests.fakes.ears import Ears
 from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Usage, metrics
 from tests.fakes.speaker import Speaker
+
+EARS = Ears()
 
 
 class StagedSession(AgentSession[None]):
@@ -45,9 +48,9 @@ class StagedSession(AgentSession[None]):
 class Stage:
     """A session's events, one by one. Must be made while an event loop runs."""
 
-    def __init__(self, settings: Settings | None = None, writer: Writer | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, writer: Writer | None = None, vad: Any = EARS) -> None:
         model = FakeRealtimeModel()
-        self.session = StagedSession(llm=model, vad=None)
+        self.session = StagedSession(llm=model, vad=vad)
         self.session.output.audio = Speaker()
         self.model: FakeRealtimeSession = model.session()
         self._handles: dict[str, SpeechHandle] = {}
