@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
@@ -42,6 +43,17 @@ def in_job_process() -> bool:
     """Whether an agent server started this process for its jobs; it has checked the settings already."""
     # `parent_process()` would not know yet: a job's process imports agent.py while it is being set up
     return current_process().name != "MainProcess"
+
+
+def livekit_url_problem(url: str) -> str | None:
+    """Why the LiveKit server cannot be at this `LIVEKIT_URL`, in a line that says what is allowed."""
+    try:
+        address = urlsplit(url)
+        if address.scheme in ("ws", "wss", "http", "https") and address.hostname and address.port != 0:
+            return None
+    except ValueError:  # a bracket that is left open, a port that is none
+        pass
+    return f"LIVEKIT_URL={url!r} is no address: it has to be like wss://HOST (or ws://, http://, https://)"
 
 
 class SettingsError(Exception):

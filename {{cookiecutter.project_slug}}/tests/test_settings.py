@@ -251,10 +251,19 @@ def test_only_a_deployed_server_listens_on_every_address() -> None:
 
 
 @pytest.mark.usefixtures("agent_toml")
-@pytest.mark.parametrize("url", ["my-project.livekit.cloud", "localhost:7880"])
-def test_a_livekit_url_without_a_scheme_is_told_before_a_call(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["my-project.livekit.cloud", "localhost:7880", "wss://", "wss://[bad", "wss://℀.com", "ws://localhost:78800"],
+)
+def test_a_livekit_url_that_is_no_address_is_told_before_a_call(url: str) -> None:
     (told,) = problems({**KEYS, "LIVEKIT_URL": url}, "start")
-    assert told == f"LIVEKIT_URL={url!r} is no address: it begins with wss:// (or ws://, http://, https://)"
+    assert told == f"LIVEKIT_URL={url!r} is no address: it has to be like wss://HOST (or ws://, http://, https://)"
+
+
+@pytest.mark.usefixtures("agent_toml")
+@pytest.mark.parametrize("url", ["wss://my-project.livekit.cloud", "ws://localhost:7880", "http://[::1]:7880/rtc"])
+def test_a_livekit_url_may_have_a_port_and_a_path(url: str) -> None:
+    checked_settings({**KEYS, "LIVEKIT_URL": url}, ["agent.py", "start"])
 
 
 @pytest.mark.parametrize("change", [{"instructions": "Be long."}, {"greeting": "Sing."}, {"voice": "Kore"}])
