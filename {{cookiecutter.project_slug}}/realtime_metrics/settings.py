@@ -79,7 +79,7 @@ class Settings(BaseModel):
     """What the agent is asked to say first; empty: what it likes."""
     context_compression: bool = True
     """Lets Gemini shorten the context: without it an audio session ends after about 15 minutes."""
-    host: str | None = None
+    host: Annotated[str, Field(pattern=r"^[\w.:%*-]*$")] | None = None
     """Address of the health check and of `/metrics`; unset: see `startup.server_options`."""
     port: Port | None = None
     """Of the health check; unset: the framework's (8081 for `start`)."""

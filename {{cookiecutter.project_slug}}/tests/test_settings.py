@@ -112,6 +112,7 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
         ("METRICS_ANSWER_LIMIT_S", "0", "greater than 0"),
         ("AGENT_VOICE", "puck", "Puck"),
         ("AGENT_PORT", "99999", "65535"),
+        ("AGENT_HOST", "front desk", "match pattern"),
         ("AGENT_DRAIN_TIMEOUT_S", "0", "greater than or equal to 1"),
         ("AGENT_CONTEXT_COMPRESSION", "maybe", "boolean"),
         ("METRICS_SINKS", "foo", "choose from "),
