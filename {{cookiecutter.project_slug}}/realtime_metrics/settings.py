@@ -143,7 +143,7 @@ def _agent_toml() -> dict[str, Any]:
     try:
         text = AGENT_TOML.read_text("utf-8")
         return tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError([f"agent.toml cannot be read: {_setting_in(str(error), text)}{error}"]) from None
 
 

@@ -157,6 +157,12 @@ def test_an_agent_toml_that_is_no_text_is_told_in_words(agent_toml: Path) -> Non
     assert told.startswith("agent.toml cannot be read: ")
 
 
+def test_an_agent_toml_that_is_nested_without_end_is_told_in_words(agent_toml: Path) -> None:
+    agent_toml.write_text("voice = " + "[" * 3000, encoding="utf-8")
+    (told,) = problems({})
+    assert told.startswith("agent.toml cannot be read: ")
+
+
 def test_all_problems_are_told_at_once(agent_toml: Path) -> None:
     agent_toml.write_text('voice = "Nobody"\n', encoding="utf-8")
     told = problems({"AGENT_TEMPERATURE": "9", "METRICS_SINKS": "foo"}, "start")
