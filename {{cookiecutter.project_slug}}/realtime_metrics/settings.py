@@ -27,10 +27,13 @@ def _known(name: str, info: ValidationInfo) -> str:
     return name
 
 
-def _split(value: Any) -> Any:
+def _split(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str):
         return value
-    return list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    names = list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    if not names and (known := (info.context or {}).get(info.field_name)):
+        raise ValueError(f"names no sink: choose from {', '.join(known)}")
+    return names
 
 
 Known = Annotated[str, AfterValidator(_known)]

@@ -100,6 +100,11 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
     assert settings.metrics_sinks == ("console", "jsonl")
 
 
+def test_an_empty_list_of_sinks_in_agent_toml_is_none(agent_toml: Path) -> None:
+    agent_toml.write_text("metrics_sinks = []", encoding="utf-8")
+    assert checked_settings({}, ["agent.py"]).metrics_sinks == ()
+
+
 @pytest.mark.usefixtures("agent_toml")
 @pytest.mark.parametrize(
     ("variable", "value", "allowed"),
@@ -116,6 +121,7 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
         ("AGENT_DRAIN_TIMEOUT_S", "0", "greater than or equal to 1"),
         ("AGENT_CONTEXT_COMPRESSION", "maybe", "boolean"),
         ("METRICS_SINKS", "foo", "choose from "),
+        ("METRICS_SINKS", ",", "names no sink: choose from console, jsonl, "),
         ("METRICS_LATENCY_BUDGET_S", "0", "greater than 0"),
         ("METRICS_COST_LIMIT_USD", "0", "greater than 0"),
         ("METRICS_COST_LIMIT_USD", "5 cents", "number"),
@@ -138,6 +144,7 @@ def test_a_wrong_value_is_one_line_with_setting_value_and_what_is_allowed(
         ("temperature = 3", "agent.toml: temperature = 3"),
         ('voice = "Nobody"', "agent.toml: voice = 'Nobody': there is no 'Nobody': choose from Achernar"),
         ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = 'foo': there is no 'foo': choose from "),
+        ('metrics_sinks = ""', "agent.toml: metrics_sinks = '': names no sink: choose from "),
         ("temprature = 1", "agent.toml: 'temprature' is no setting: choose from name, voice"),
         ("voice = Puck", "agent.toml cannot be read: voice: Invalid value (at line "),
     ],
