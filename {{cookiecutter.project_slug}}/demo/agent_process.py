@@ -188,8 +188,9 @@ class AgentOutput:
         return "report"
 
 
+TRACEBACK = "Traceback (most recent call last)"
 TRACEBACK_BEGINS = (
-    "Traceback (most recent call last)",
+    TRACEBACK,
     "During handling of the above",
     "The above exception was",
     "+ Exception Group Traceback",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.agent_process import PROJECT, AgentProcess
+from demo.agent_process import PROJECT, TRACEBACK, AgentProcess
 from demo.console_host import ConsoleHost
 from demo.gemini_server import GeminiLiveServer
 from demo.scenario import Scenario
@@ -104,7 +104,7 @@ async def call(
         server: what plays, if not the scenario; it does not run yet.
 
     Raises:
-        AgentFailedError: the agent ended before it connected.
+        AgentFailedError: the agent ended or failed before it was connected.
     """
     async with contextlib.AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="call-", ignore_cleanup_errors=True))
@@ -125,22 +125,30 @@ async def call(
         yield Call(scenario, server, host, agent, path, started_at, jsonl_from)
 
 
-class AgentFailedError(Exception):
-    """The agent's process ended when it should not have."""
+START_S = 60.0
+"""How long an agent may take until it is connected."""
+CRASHED_S = 3.0
+"""How long it still may after a traceback: the console's process lives on when the agent's code has failed."""
 
-    def __init__(self, agent: AgentProcess) -> None:
-        super().__init__(f"the agent ended with exit code {agent.returncode}")
+
+class AgentFailedError(Exception):
+    """The agent did not come into the call; the text says why."""
+
+    def __init__(self, agent: AgentProcess, text: str) -> None:
+        super().__init__(text)
         self.agent = agent
 
 
 async def _connected(host: ConsoleHost, agent: AgentProcess) -> None:
-    connected, ended = asyncio.ensure_future(host.connected.wait()), asyncio.ensure_future(agent.wait(60))
-    try:
-        await asyncio.wait([connected, ended], return_when=asyncio.FIRST_COMPLETED)
-        if not connected.done():
-            await ended
-            raise AgentFailedError(agent)
-    finally:
-        connected.cancel()
-        ended.cancel()
-        await asyncio.gather(connected, ended, return_exceptions=True)
+    until, late = time.monotonic() + START_S, f"the agent was not connected within {START_S:g} s"
+    crashed = False
+    while not host.connected.is_set():
+        if agent.returncode is not None:
+            with contextlib.suppress(TimeoutError):
+                await agent.wait(CRASHED_S)  # what it said last
+            raise AgentFailedError(agent, f"the agent ended with exit code {agent.returncode}")
+        if not crashed and any(TRACEBACK in line for line in agent.log):
+            crashed, until, late = True, time.monotonic() + CRASHED_S, "the agent failed before it was connected"
+        if time.monotonic() > until:
+            raise AgentFailedError(agent, late)
+        await asyncio.sleep(0.05)

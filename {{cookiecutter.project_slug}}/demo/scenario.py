@@ -193,10 +193,10 @@ def read(path: Path) -> Scenario:
     """
     try:
         return Scenario.model_validate({"name": path.stem, **tomllib.loads(path.read_text("utf-8"))})
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"{path.name}: {error}") from None
     except ValidationError as error:
         raise ScenarioError("\n".join(_problems(path, error))) from None
+    except (ValueError, RecursionError) as error:
+        raise ScenarioError(f"{path.name}: {error}") from None
 
 
 def _problems(path: Path, error: ValidationError) -> list[str]:

@@ -111,7 +111,7 @@ def _library_price(model: str, price_list: str | None, at: datetime) -> ModelPri
 def _read_prices(path: Path) -> dict[str, ModelPrice]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PriceFileError(f"cannot be read: {error}") from error
     return {model: _model_price(model, prices) for model, prices in tables.items()}
 

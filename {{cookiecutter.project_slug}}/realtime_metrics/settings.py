@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
@@ -26,10 +27,13 @@ def _known(name: str, info: ValidationInfo) -> str:
     return name
 
 
-def _split(value: Any) -> Any:
+def _split(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str):
         return value
-    return list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    names = list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    if not names and (known := (info.context or {}).get(info.field_name)):
+        raise ValueError(f"names no sink: choose from {', '.join(known)}")
+    return names
 
 
 Known = Annotated[str, AfterValidator(_known)]
@@ -42,6 +46,17 @@ def in_job_process() -> bool:
     """Whether an agent server started this process for its jobs; it has checked the settings already."""
     # `parent_process()` would not know yet: a job's process imports agent.py while it is being set up
     return current_process().name != "MainProcess"
+
+
+def livekit_url_problem(url: str) -> str | None:
+    """Why the LiveKit server cannot be at this `LIVEKIT_URL`, in a line that says what is allowed."""
+    try:
+        address = urlsplit(url)
+        if address.scheme in ("ws", "wss", "http", "https") and address.hostname and address.port != 0:
+            return None
+    except ValueError:  # a bracket that is left open, a port that is none
+        pass
+    return f"LIVEKIT_URL={url!r} is no address: it has to be like wss://HOST (or ws://, http://, https://)"
 
 
 class SettingsError(Exception):
@@ -67,7 +82,7 @@ class Settings(BaseModel):
     """What the agent is asked to say first; empty: what it likes."""
     context_compression: bool = True
     """Lets Gemini shorten the context: without it an audio session ends after about 15 minutes."""
-    host: str | None = None
+    host: Annotated[str, Field(pattern=r"^[\w.:%*-]*$")] | None = None
     """Address of the health check and of `/metrics`; unset: see `startup.server_options`."""
     port: Port | None = None
     """Of the health check; unset: the framework's (8081 for `start`)."""
@@ -131,7 +146,7 @@ def _agent_toml() -> dict[str, Any]:
     try:
         text = AGENT_TOML.read_text("utf-8")
         return tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError([f"agent.toml cannot be read: {_setting_in(str(error), text)}{error}"]) from None
 
 

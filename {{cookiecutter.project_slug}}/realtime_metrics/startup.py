@@ -5,13 +5,12 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from .google_live import GoogleLive
 from .log import clean
 from .prices import PriceFileError, prices_of
 from .provider import Provider
-from .settings import Settings, SettingsError, in_job_process, read_settings
+from .settings import Settings, SettingsError, in_job_process, livekit_url_problem, read_settings
 from .sinks import SINKS
 
 PROVIDER: Provider = GoogleLive()
@@ -95,8 +94,8 @@ def _missing_keys(environ: Mapping[str, str], command: str, options: set[str]) -
         if not environ.get(name, "").strip() and option not in options:
             problems.append(f"{name} is not set: put it into .env.local (`{command}` connects to a LiveKit server)")
     url = environ.get("LIVEKIT_URL", "").strip()
-    if url and urlsplit(url).scheme not in ("ws", "wss", "http", "https"):
-        problems.append(f"LIVEKIT_URL={url!r} is no address: it begins with wss:// (or ws://, http://, https://)")
+    if url and (problem := livekit_url_problem(url)):
+        problems.append(problem)
     return problems
 
 

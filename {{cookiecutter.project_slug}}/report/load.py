@@ -142,7 +142,7 @@ def _read_all(records: Records, paths: Sequence[Path], progress: Callable[[float
         raise LoadError(f"{records.names}: no line is a record of a call. {_HOW}")
 
 
-_HOW = "The agent writes them with METRICS_SINKS=jsonl, into metrics.jsonl."
+_HOW = "The agent writes its records with METRICS_SINKS=jsonl, a demo with: uv run -m demo --jsonl metrics.jsonl"
 
 
 def _size(path: Path) -> int:

@@ -13,7 +13,6 @@ import sys
 import warnings
 from itertools import cycle, islice
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import aiohttp
 from dotenv import load_dotenv
@@ -23,7 +22,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from realtime_metrics.log import clean
-from realtime_metrics.settings import PROJECT, Settings, SettingsError, read_settings
+from realtime_metrics.settings import PROJECT, Settings, SettingsError, livekit_url_problem, read_settings
 from testcall.caller import NO_AGENT, Call, Caller, LiveKit, Turn
 from testcall.records import AgentRecords
 from testcall.results import Results
@@ -100,8 +99,8 @@ def _livekit() -> LiveKit:
     }
     problems = [f"{name} is not set: put it into .env.local" for name, value in given.items() if not value]
     url = given["LIVEKIT_URL"]
-    if url and (urlsplit(url).scheme not in ("ws", "wss", "http", "https") or not urlsplit(url).netloc):
-        problems.append(f"LIVEKIT_URL={url!r} is no address: it begins with wss:// (or ws://, http://, https://)")
+    if url and (problem := livekit_url_problem(url)):
+        problems.append(problem)
     if problems:
         raise SettingsError(problems)
     return LiveKit(*given.values())

@@ -128,6 +128,7 @@ def test_a_model_that_the_team_has_no_price_for_has_the_librarys(own_prices: Pat
     ("text", "complaint"),
     [
         ("[my-model", "cannot be read"),
+        pytest.param("my-model = " + "[" * 3000, "cannot be read", id="nested without end"),
         ("my-model = 3", "'my-model' needs a table with input_mtok and output_mtok"),
         ("[my-model]", "'my-model' needs a table with input_mtok and output_mtok"),
         ("[my-model]\ninput_mtok = 1", "'my-model' needs a table with input_mtok and output_mtok"),

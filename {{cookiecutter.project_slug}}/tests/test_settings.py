@@ -100,6 +100,11 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
     assert settings.metrics_sinks == ("console", "jsonl")
 
 
+def test_an_empty_list_of_sinks_in_agent_toml_is_none(agent_toml: Path) -> None:
+    agent_toml.write_text("metrics_sinks = []", encoding="utf-8")
+    assert checked_settings({}, ["agent.py"]).metrics_sinks == ()
+
+
 @pytest.mark.usefixtures("agent_toml")
 @pytest.mark.parametrize(
     ("variable", "value", "allowed"),
@@ -112,9 +117,11 @@ def test_sinks_are_named_with_commas_between_them_each_once() -> None:
         ("METRICS_ANSWER_LIMIT_S", "0", "greater than 0"),
         ("AGENT_VOICE", "puck", "Puck"),
         ("AGENT_PORT", "99999", "65535"),
+        ("AGENT_HOST", "front desk", "match pattern"),
         ("AGENT_DRAIN_TIMEOUT_S", "0", "greater than or equal to 1"),
         ("AGENT_CONTEXT_COMPRESSION", "maybe", "boolean"),
         ("METRICS_SINKS", "foo", "choose from "),
+        ("METRICS_SINKS", ",", "names no sink: choose from "),
         ("METRICS_LATENCY_BUDGET_S", "0", "greater than 0"),
         ("METRICS_COST_LIMIT_USD", "0", "greater than 0"),
         ("METRICS_COST_LIMIT_USD", "5 cents", "number"),
@@ -137,6 +144,7 @@ def test_a_wrong_value_is_one_line_with_setting_value_and_what_is_allowed(
         ("temperature = 3", "agent.toml: temperature = 3"),
         ('voice = "Nobody"', "agent.toml: voice = 'Nobody': there is no 'Nobody': choose from Achernar"),
         ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = 'foo': there is no 'foo': choose from "),
+        ('metrics_sinks = ""', "agent.toml: metrics_sinks = '': names no sink: choose from "),
         ("temprature = 1", "agent.toml: 'temprature' is no setting: choose from name, voice"),
         ("voice = Puck", "agent.toml cannot be read: voice: Invalid value (at line "),
     ],
@@ -152,6 +160,12 @@ def test_a_wrong_line_of_agent_toml_is_told_with_what_is_allowed(agent_toml: Pat
 
 def test_an_agent_toml_that_is_no_text_is_told_in_words(agent_toml: Path) -> None:
     agent_toml.write_bytes(b'voice = "\xff"')
+    (told,) = problems({})
+    assert told.startswith("agent.toml cannot be read: ")
+
+
+def test_an_agent_toml_that_is_nested_without_end_is_told_in_words(agent_toml: Path) -> None:
+    agent_toml.write_text("voice = " + "[" * 3000, encoding="utf-8")
     (told,) = problems({})
     assert told.startswith("agent.toml cannot be read: ")
 
@@ -251,10 +265,19 @@ def test_only_a_deployed_server_listens_on_every_address() -> None:
 
 
 @pytest.mark.usefixtures("agent_toml")
-@pytest.mark.parametrize("url", ["my-project.livekit.cloud", "localhost:7880"])
-def test_a_livekit_url_without_a_scheme_is_told_before_a_call(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["my-project.livekit.cloud", "localhost:7880", "wss://", "wss://[bad", "wss://℀.com", "ws://localhost:78800"],
+)
+def test_a_livekit_url_that_is_no_address_is_told_before_a_call(url: str) -> None:
     (told,) = problems({**KEYS, "LIVEKIT_URL": url}, "start")
-    assert told == f"LIVEKIT_URL={url!r} is no address: it begins with wss:// (or ws://, http://, https://)"
+    assert told == f"LIVEKIT_URL={url!r} is no address: it has to be like wss://HOST (or ws://, http://, https://)"
+
+
+@pytest.mark.usefixtures("agent_toml")
+@pytest.mark.parametrize("url", ["wss://my-project.livekit.cloud", "ws://localhost:7880", "http://[::1]:7880/rtc"])
+def test_a_livekit_url_may_have_a_port_and_a_path(url: str) -> None:
+    checked_settings({**KEYS, "LIVEKIT_URL": url}, ["agent.py", "start"])
 
 
 @pytest.mark.parametrize("change", [{"instructions": "Be long."}, {"greeting": "Sing."}, {"voice": "Kore"}])

@@ -1,6 +1,7 @@
 """The caller's stopwatch, without a room: what is heard when, what is said, and what the figures come to."""
 
 import json
+import sys
 import time
 import wave
 from pathlib import Path
@@ -11,6 +12,7 @@ from livekit import rtc
 from livekit.rtc._proto import stats_pb2
 
 from realtime_metrics.network import round_trip_s
+from testcall.__main__ import main
 from testcall.caller import Call, Turn
 from testcall.records import AgentRecords
 from testcall.results import Results
@@ -19,6 +21,18 @@ from testcall.stopwatch import BLOCK, BLOCK_S, SAMPLE_RATE, Ear
 
 TONE = (np.sin(np.arange(BLOCK) / 8) * 5000).astype(np.int16)
 SILENCE = np.zeros(BLOCK, np.int16)
+
+
+@pytest.mark.parametrize("url", ["localhost:7880", "wss://[bad"])
+def test_an_address_that_is_none_is_one_line_and_exit_code_2(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"LIVEKIT_URL": url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "secret"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["testcall"])
+    assert main() == 2
+    allowed = "it has to be like wss://HOST (or ws://, http://, https://)"
+    assert capsys.readouterr().err == f"LIVEKIT_URL={url!r} is no address: {allowed}\n"
 
 
 def test_a_sound_is_timed_to_a_hundredth_and_a_pause_between_words_does_not_end_it() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,11 +51,13 @@ def demo_run() -> subprocess.CompletedProcess[str]:
     return run_demo()
 
 
-def run_demo(*arguments: str, timeout_s: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+def run_demo(
+    *arguments: str, timeout_s: float = 120, cwd: Path = PROJECT, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Runs the demo in a process of its own, 80 columns wide."""
     return subprocess.run(
         [sys.executable, "-m", "demo", *arguments],
-        cwd=PROJECT,
+        cwd=cwd,
         env={**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1", **env},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +164,24 @@ def test_a_scenario_ends_as_it_expects(name_or_file: str) -> None:
 
 def test_the_owners_tests_and_the_demo_keep_out_the_same_variables() -> None:
     assert conftest.PERSONAL == PERSONAL
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["async def entrypoint(ctx: JobContext) -> None:", "def prewarm(proc: JobProcess) -> None:"],
+    ids=["entrypoint", "prewarm"],
+)
+def test_an_agent_that_fails_before_the_call_is_told_soon_with_its_log(place: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    agent = folder / "agent.py"
+    text = agent.read_text("utf-8")
+    assert place in text
+    agent.write_text(text.replace(place, f'{place}\n    raise RuntimeError("nobody is at home")'), "utf-8")
+    failed = run_demo(cwd=folder, timeout_s=40)
+    assert (failed.returncode, failed.stderr) == (1, "")
+    assert "The demo failed: the agent failed before it was connected" in failed.stdout
+    assert "The last lines of the agent's log" in failed.stdout
+    assert "RuntimeError: nobody is at home" in failed.stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no Ctrl-C can be sent to one process there")

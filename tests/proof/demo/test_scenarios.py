@@ -31,11 +31,13 @@ def test_an_unknown_scenario_is_told_with_those_that_there_are() -> None:
         ("[[turns]]\nuser = 'nobody'", "user = 'nobody' is not an utterance; there are: rain, "),
         ("turn = []", "turn: Extra inputs"),
         ("= 3", "wrong.toml: "),
+        ("about = '\udcff'", "can't decode byte 0xff"),
+        pytest.param("turns = " + "[" * 3000, "wrong.toml: ", id="nested without end"),
     ],
 )
 def test_a_wrong_scenario_is_told_with_file_and_place(toml: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / "wrong.toml"
-    path.write_text(toml, "utf-8")
+    path.write_text(toml, "utf-8", errors="surrogateescape")
     with pytest.raises(ScenarioError) as caught:
         read(path)
     assert told in str(caught.value)

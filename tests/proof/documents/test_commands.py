@@ -42,6 +42,7 @@ COPY = {"cp .env.example .env.local", "copy .env.example .env.local"}
 
 RUN_ELSEWHERE = {
     "uv run -m demo": ("tests/proof/demo/test_demo.py", "def test_the_demo_ends_well"),
+    "uv run -m demo --jsonl metrics.jsonl": ("tests/proof/demo/test_demo.py", '"--jsonl", str(records)'),
     "uv run -m demo --scenario invalid-key": ("tests/proof/demo/test_demo.py", '"invalid-key"'),
     "uv run -m demo --scenario ignored": ("tests/proof/wire/test_faults.py", '"ignored"'),
     "uv run -m demo --scenario close-1011": ("tests/proof/wire/test_faults.py", '"close-1011"'),

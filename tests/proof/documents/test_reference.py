@@ -1,5 +1,6 @@
 """What docs/reference.md says of settings, sinks, records and faults is what the code says: all of it, and no more."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any, get_args
 
 import pytest
 from livekit.agents import CloseReason
+from livekit.agents.ipc import job_proc_lazy_main
 
 from demo import scenario
 from demo.agent_process import PROJECT
@@ -151,7 +153,8 @@ def test_every_kind_of_failure_is_told() -> None:
 
 def test_every_reason_for_an_end_is_told() -> None:
     told = {quoted(row[0])[0] for row in _first_table("Why a call ended") if quoted(row[0])}
-    assert told == {"cost_limit", *watch._ENDS.values(), *(reason.value for reason in CloseReason)}
+    of_jobs = re.findall(r'_ShutdownInfo\([^)]*reason=(?:[\w.]+ or )?"([^"]+)"', inspect.getsource(job_proc_lazy_main))
+    assert told == {"cost_limit", *watch._ENDS.values(), *(reason.value for reason in CloseReason), *of_jobs}
 
 
 @pytest.mark.parametrize(

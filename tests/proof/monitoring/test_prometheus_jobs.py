@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+from livekit.agents.telemetry.http_server import HttpServer
 from prometheus_client import REGISTRY, generate_latest
 
 from demo.agent_process import PROJECT, clean_environment
@@ -272,6 +273,29 @@ def test_a_port_that_is_taken_is_told_before_a_call_comes() -> None:
         port = str(taken.getsockname()[1])
         with pytest.raises(SettingsError, match=f"METRICS_PROMETHEUS_PORT={port}: .* name a free port"):
             checked_settings({"METRICS_SINKS": "prometheus", "METRICS_PROMETHEUS_PORT": port}, [])
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "::1", "::", "localhost", "[::1]", "203.0.113.9", "nowhere.invalid", "a" * 70, "a..b", "127.0.0.1\0"],
+)
+async def test_a_host_is_taken_where_the_framework_serves_it_and_else_refused_in_one_line(host: str) -> None:
+    server = HttpServer(host, 0)
+    try:
+        await server.start()
+        serves = True
+    except (OSError, ValueError):
+        serves = False
+    finally:
+        await server.aclose()
+    env = {"METRICS_SINKS": "prometheus", "METRICS_PROMETHEUS_PORT": "0", "AGENT_HOST": host}
+    try:
+        checked_settings(env, [])
+        told = []
+    except SettingsError as error:
+        told = error.problems
+    assert len(told) == (0 if serves else 1)
+    assert all("AGENT_HOST" in line and "\n" not in line for line in told)
 
 
 async def _page(port: int) -> str:

@@ -58,6 +58,7 @@ async def test_docker_stop_in_a_call_leaves_the_sessions_record(tmp_path: Path) 
         server.worker.send_signal(signal.SIGTERM)
         await server.worker.wait(DOCKER_STOP_S)
         assert [record["kind"] for record in server.records()] == ["connection", "response", "session"]
+        assert server.records()[-1]["end_reason"] == "user_initiated"
 
 
 async def test_a_call_may_end_by_itself_before_the_drain_does(tmp_path: Path) -> None:

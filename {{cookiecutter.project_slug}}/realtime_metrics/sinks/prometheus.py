@@ -47,11 +47,12 @@ class PrometheusSink(Sink):
             return f"TMPDIR={folder!r}: jobs cannot be listened to there ({error}): name another, short folder"
         host, port = settings.host or "127.0.0.1", settings.metrics_prometheus_port
         try:
-            with socket.create_server((host, port)):
-                return None
-        except OSError as error:
-            why = f"cannot be listened to at {host} ({error.strerror})"
+            for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
+                socket.create_server(address, family=family).close()
+        except (OSError, UnicodeError) as error:  # UnicodeError: no name can be like this
+            why = f"cannot be listened to at {host} ({getattr(error, 'strerror', error)})"
             return f"METRICS_PROMETHEUS_PORT={port}: {why}: name a free port, or 0 for any; AGENT_HOST sets the address"
+        return None
 
     def write(self, record: AnyRecord) -> None:
         """Raises `OSError` once the server is gone."""
