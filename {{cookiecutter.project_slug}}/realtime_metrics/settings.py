@@ -21,10 +21,10 @@ AGENT_TOML = PROJECT / "agent.toml"
 
 
 def _known(name: str, info: ValidationInfo) -> str:
-    known = (info.context or {}).get(info.field_name)
-    if known and name not in known:
+    known: Collection[str] = (info.context or {}).get(info.field_name) or [name]
+    if (found := next((each for each in known if each.lower() == name.lower()), None)) is None:
         raise ValueError(f"there is no {name!r}: choose from {', '.join(known)}")
-    return name
+    return found
 
 
 def _split(value: Any, info: ValidationInfo) -> Any:
@@ -37,7 +37,7 @@ def _split(value: Any, info: ValidationInfo) -> Any:
 
 
 Known = Annotated[str, AfterValidator(_known)]
-"""A name that there is, of those that `read_settings` was given."""
+"""A name that there is, of those that `read_settings` was given, however it is capitalized."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

@@ -1,5 +1,6 @@
 """Checks before a call: a wrong setting ends the program in words, one line a problem, before anybody waits."""
 
+import difflib
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from .google_live import GoogleLive
 from .log import clean
 from .prices import PriceFileError, prices_of
 from .provider import Provider
-from .settings import Settings, SettingsError, in_job_process, livekit_url_problem, read_settings
+from .settings import ENVIRONMENT, Settings, SettingsError, in_job_process, livekit_url_problem, read_settings
 from .sinks import SINKS
 
 PROVIDER: Provider = GoogleLive()
@@ -45,7 +46,7 @@ def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Setting
     """
     command = argv[1] if len(argv) > 1 else ""
     options = {word.partition("=")[0] for word in argv}
-    problems = _missing_keys(environ, command, options) + _missing_port_audio(command, options)
+    problems = _misspelt(environ) + _missing_keys(environ, command, options) + _missing_port_audio(command, options)
     try:
         settings = read_settings(environ, sinks=SINKS, voices=PROVIDER.voices)
         problems = _unusable(settings) + problems
@@ -82,6 +83,15 @@ def _unusable(settings: Settings) -> list[str]:
     except PriceFileError as error:
         problems.append(f"METRICS_PRICES_PATH={str(settings.metrics_prices_path)!r}: {error}")
     return [problem for problem in problems if problem]
+
+
+def _misspelt(environ: Mapping[str, str]) -> list[str]:
+    """Variables that are nearly ours; others may be somebody else's."""
+    problems, ours = [], set(ENVIRONMENT.values())
+    for name in environ.keys() - ours:
+        for near in difflib.get_close_matches(name, ours, 1, 0.9):
+            problems.append(f"{name} is no setting: did you mean {near}?")
+    return sorted(problems)
 
 
 def _missing_keys(environ: Mapping[str, str], command: str, options: set[str]) -> list[str]:

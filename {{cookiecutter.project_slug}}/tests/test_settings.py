@@ -41,6 +41,20 @@ def problems(environ: dict[str, str], *argv: str) -> list[str]:
     return refused.value.problems
 
 
+def test_a_name_is_taken_however_it_is_capitalized() -> None:
+    settings = checked_settings({"AGENT_VOICE": "kore", "METRICS_SINKS": "Console,JSONL"}, ["agent.py"])
+    assert (settings.voice, settings.metrics_sinks) == ("Kore", ("console", "jsonl"))
+
+
+def test_a_variable_that_is_nearly_a_setting_is_told_and_one_of_somebody_else_is_not() -> None:
+    with pytest.raises(SettingsError) as told:
+        checked_settings({"METRICS_SINK": "jsonl", "AGENT_INSTRUCTION": "hello", "AGENT_ID": "7"}, ["agent.py"])
+    assert told.value.problems == [
+        "AGENT_INSTRUCTION is no setting: did you mean AGENT_INSTRUCTIONS?",
+        "METRICS_SINK is no setting: did you mean METRICS_SINKS?",
+    ]
+
+
 @pytest.mark.usefixtures("agent_toml")
 def test_agent_toml_says_what_the_agent_is() -> None:
     settings = checked_settings({}, ["agent.py"])
@@ -115,7 +129,7 @@ def test_an_empty_list_of_sinks_in_agent_toml_is_none(agent_toml: Path) -> None:
         ("AGENT_TEMPERATURE", "nan", "less than or equal to 2"),
         ("AGENT_VOICE", "Nobody", "choose from Achernar"),
         ("METRICS_ANSWER_LIMIT_S", "0", "greater than 0"),
-        ("AGENT_VOICE", "puck", "Puck"),
+        ("AGENT_VOICE", "Pock", "Puck"),
         ("AGENT_PORT", "99999", "65535"),
         ("AGENT_HOST", "front desk", "match pattern"),
         ("AGENT_DRAIN_TIMEOUT_S", "0", "greater than or equal to 1"),

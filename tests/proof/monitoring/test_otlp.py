@@ -234,6 +234,14 @@ def test_a_variable_that_the_exporter_refuses_is_told_before_a_call_comes(
         checked_settings({"METRICS_SINKS": "otlp"}, [])
 
 
+def test_an_endpoint_without_a_scheme_is_told_before_a_call_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318")
+    with pytest.raises(SettingsError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT='localhost:4318' is no address"):
+        checked_settings({"METRICS_SINKS": "otlp"}, [])
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    assert checked_settings({"METRICS_SINKS": "otlp"}, []).metrics_sinks == ("otlp",)
+
+
 def test_a_protocol_that_is_none_is_told_before_a_call_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/xml")
     with pytest.raises(SettingsError, match=r"OTEL_EXPORTER_OTLP_PROTOCOL='http/xml' .* http/protobuf, grpc"):

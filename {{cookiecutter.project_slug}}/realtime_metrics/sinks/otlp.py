@@ -36,6 +36,7 @@ _PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 _METRICS_PROTOCOL = "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"
 _PROTOCOLS = ("http/protobuf", "grpc")
 _TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
 _HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS")
 _HEADER = re.compile(r"\s*[!#-'*+.^-z|~0-9A-Z-]+\s*=[ -~]*")
 
@@ -67,6 +68,9 @@ class OtlpSink(Sink):
         if (protocol := _protocol()) not in _PROTOCOLS:
             name = _METRICS_PROTOCOL if os.environ.get(_METRICS_PROTOCOL) else _PROTOCOL
             return f"{name}={protocol!r} is not supported: choose from {', '.join(_PROTOCOLS)}"
+        for name in _ENDPOINTS if protocol != "grpc" else ():
+            if (url := os.environ.get(name, "").strip()) and not url.startswith(("http://", "https://")):
+                return f"{name}={url!r} is no address for {protocol}: it begins with http:// or https://"
         for name in _HEADERS:
             if not all(_HEADER.fullmatch(header) for header in os.environ.get(name, "").split(",") if header.strip()):
                 # neither is its value shown here, nor does the SDK get to log it: it holds a key
