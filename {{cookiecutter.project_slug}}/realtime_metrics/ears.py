@@ -213,6 +213,8 @@ class HearingOutput(io.AudioOutput):
         self._output = self.next_in_chain or output  # the framework wraps it
         self._ears = ears
         self._playback: Playback | None = None
+        # a capture that is cancelled is told so, too, and by nothing else
+        self.on("playback_finished", ears.failures.guarded(self._on_finished))
 
     @property
     def sample_rate(self) -> int | None:
@@ -236,20 +238,13 @@ class HearingOutput(io.AudioOutput):
             self._playback.started_at = monotonic(created_at)
             self._ears.failures.guard("hearing the agent", self._tell_if_heard, self._playback)
 
-    def on_playback_finished(
-        self, *, playback_position: float, interrupted: bool, synchronized_transcript: str | None = None
-    ) -> None:
+    def _on_finished(self, event: io.PlaybackFinishedEvent) -> None:
         playback, self._playback = self._playback, None
         if playback is not None:
-            playback.heard_s, playback.interrupted = playback_position, interrupted
+            playback.heard_s, playback.interrupted = event.playback_position, event.interrupted
             playback.ended_at = time.monotonic()
-            self._ears.failures.guard("hearing the agent", self._tell_if_heard, playback)
+            self._tell_if_heard(playback)
             self._ears.on_ended(playback)
-        super().on_playback_finished(
-            playback_position=playback_position,
-            interrupted=interrupted,
-            synchronized_transcript=synchronized_transcript,
-        )
 
     def _hear(self, frame: rtc.AudioFrame) -> None:
         playback = self._playback

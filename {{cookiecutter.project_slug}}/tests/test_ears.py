@@ -125,6 +125,19 @@ async def test_every_frame_of_the_user_passes_as_it_is_even_one_that_cannot_be_h
     assert told.startswith("the metrics recorder failed in hearing the user; the call goes on: RuntimeError: deaf")
 
 
+async def test_the_answer_after_a_cancelled_one_is_a_playback_of_its_own() -> None:
+    told: list[str] = []
+    listening = Ears(lambda _: told.append("began"), nobody, lambda _: told.append("ended"), OwnFailures())
+    output = HearingOutput(Speaker(), listening)
+    await output.capture_frame(frame(tone(0.1)))
+    wrapped = output.next_in_chain
+    assert wrapped is not None
+    # as an avatar's output does whose capture is cancelled
+    wrapped._dispatch_playback_finished(io._CaptureCancelledEvent(playback_position=0, interrupted=True))
+    await output.capture_frame(frame(tone(0.1)))
+    assert told == ["began", "ended", "began"]
+
+
 async def played(*pieces: Samples, cut_after_s: float | None = None) -> tuple[Playback, list[str]]:
     """One stretch of the agent's audio, played in real time; what was told of it."""
     told: list[str] = []
