@@ -22,7 +22,7 @@ from rich.text import Text
 
 from realtime_metrics.log import visible
 
-from .load import LoadError
+from .load import NO_FAILURE, LoadError
 
 EVERY_S = 1.0
 RECENT_S = 300.0
@@ -100,6 +100,8 @@ class Now:
     recent: list[tuple[float, float | None, float | None]] = field(default_factory=list)
     """Time, wait and cost of the last minutes' responses."""
     silences: list[float] = field(default_factory=list)
+    failures: list[float] = field(default_factory=list)
+    """When a failure ended a call."""
     began: float | None = None
     last: deque[Text] = field(default_factory=lambda: deque(maxlen=LINES))
     ended: int = 0
@@ -121,6 +123,10 @@ class Now:
         if kind == "session":
             self.calls.pop(call)
             self.ended += 1
+            end = record.get("end_reason")
+            if isinstance(end, str) and end not in NO_FAILURE:
+                self.failures.append(at)
+                self.last.append(_begin(call, at).append(f"the call failed: {visible(end)}", style="bold red"))
         elif kind == "response":
             to_the_user = record.get("time_to_first_audio_from") == "user_speech_end"
             wait, cost = _number(record, "time_to_first_audio_s"), _number(record, "cost_usd")
@@ -134,10 +140,11 @@ class Now:
         """Lets go of what is no longer of the last minutes."""
         self.recent = [response for response in self.recent if response[0] >= now - RECENT_S]
         self.silences = [at for at in self.silences if at >= now - RECENT_S]
+        self.failures = [at for at in self.failures if at >= now - RECENT_S]
         self.calls = {call: at for call, at in self.calls.items() if at >= now - QUIET_S}
 
     def picture(self, path: Path, there: bool, now: float) -> Group:
-        """At most 16 lines, so that 80x24 has room for it and for what stood above."""
+        """At most 17 lines, so that 80x24 has room for it and for what stood above."""
         waits = sorted(wait for _, wait, _ in self.recent if wait is not None)
         costs = [cost for _, _, cost in self.recent if cost is not None]
         # in the first minute, the few responses that there are say little about an hour
@@ -156,8 +163,9 @@ class Now:
         grid.add_row("Calls now", f"{len(self.calls)}" + (f", {self.ended} ended" if self.ended else ""))
         grid.add_row("Waits", f"{ranks} ({len(waits)} answers)")
         grid.add_row("Cost", hourly)
-        silences = f"{len(self.silences)}, the last {_ago(now - self.silences[-1])} ago" if self.silences else "none"
-        grid.add_row("No answer", Text(silences, style="bold red" if self.silences else ""))
+        for name, times in (("No answer", self.silences), ("Failed", self.failures)):
+            told = f"{len(times)}, the last {_ago(now - times[-1])} ago" if times else "none"
+            grid.add_row(name, Text(told, style="bold red" if times else ""))
         clock = datetime.fromtimestamp(now, UTC).strftime("%H:%M:%S UTC")
         head = Text(f"{visible(path.name)}  {clock}  ", style="bold", no_wrap=True, overflow="ellipsis")
         head.append("the last 5 minutes; Ctrl-C ends", style="not bold dim")

@@ -21,6 +21,11 @@ import duckdb
 from realtime_metrics.log import visible
 
 KINDS = ("connection", "response", "unanswered", "session")
+NO_FAILURE = (
+    *("participant_disconnected", "participant_removed", "room_deleted", "user_initiated", "task_completed"),
+    *("cost_limit", "job_shutdown", "parent process shutdown", "user requested"),
+)
+"""Ends of a call that no failure is behind; the last two as older versions wrote them. Any other end is a failure."""
 MODALITIES = ("audio", "text", "image", "video", "document", "unknown")
 FIELDS = {
     "VARCHAR": (

@@ -65,14 +65,14 @@ def _fact(name: str, figure: str, remarks: list[str]) -> str:
 
 def _groups(groups: Sequence[Figures], by: str) -> str:
     money = ("Cost", "a call", "a minute")
-    columns = (by, "Calls", "Minutes", *money, "Wait p50", "p95", "p99", "Unanswered", "Interrupted")
+    columns = (by, "Calls", "Minutes", *money, "Wait p50", "p95", "p99", "Unanswered", "Interrupted", "Failed")
     rows = []
     for g in groups[:MOST_ROWS]:
         minutes = UNKNOWN if g.minutes is None else f"{g.minutes:,.1f}"
         costs = [usd(cost) for cost in (g.cost_usd, g.cost_per_call_usd, g.cost_per_minute_usd)]
         waits = [seconds(wait) for wait in (g.wait_p50_s, g.wait_p95_s, g.wait_p99_s)]
         rows.append([g.value, count(g.calls), minutes, *costs, *waits, share(g.unanswered_share)])
-        rows[-1].append(share(g.interrupted_share))
+        rows[-1] += [share(g.interrupted_share), share(g.calls_failed_share)]
     more = f" (the first {MOST_ROWS} of {len(groups):,})" if len(groups) > MOST_ROWS else ""
     return html_table(f"By {by}{more}", columns, rows)
 

@@ -55,11 +55,19 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     if f.calls_without_end:
         calls.append(f"{plural(f.calls_without_end, 'call')} without an end: running, or killed")
 
+    failed = f"{share(f.calls_failed_share)} of the calls" + (f" ({f.calls_failed:,})" if f.calls_failed else "")
+    if f.calls_failed_share is None:
+        failed = f"{UNKNOWN}: no session's record says how its call ended"
+    ends = [f"why calls ended: {counts(details.ends)}"] if details.ends else []
+
     price = f"{usd(f.cost_per_call_usd)} a call, {usd(f.cost_per_minute_usd)} a minute"
     bills = f.calls - f.calls_without_bill
     cost = [f"of {plural(bills, 'call')} the session's bill, which holds all usage"] if bills else []
     if f.calls_without_bill:
         cost.append(f"of {plural(f.calls_without_bill, 'call')} the sum of the responses: there is no bill")
+    if f.calls_without_response:
+        without = f"{plural(f.calls_without_response, 'call')} without any response"
+        cost.append(f"{without}: left out of what a call, and a minute, costs")
     if f.unbooked_usd:
         cost.append(f"{usd(f.unbooked_usd)} of it is usage that belongs to no response")
     if f.responses_without_cost:
@@ -89,16 +97,15 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     errors = f"errors: {counts(details.errors)}" if details.errors else "no errors"
     if f.calls_without_end == f.calls:
         errors = "errors unknown"
-    ends = [f"calls ended by {counts(details.ends)}"] if details.ends else []
-    if f.network_round_trip_p50_s is not None:
-        ends.append(f"round trip of the network: p50 {seconds(f.network_round_trip_p50_s)}")
+    trip = f"round trip of the network: p50 {seconds(f.network_round_trip_p50_s)}"
     return [
         ("Calls", size, calls),
+        ("Failed", failed, ends),
         ("Cost", usd(f.cost_usd), [price, *cost]),
         ("Wait", wait, waits),
         ("Unanswered", unanswered, silences),
         ("Interrupted", interrupted, over if f.talk_overs else []),
-        ("Connection", f"{reconnects}, {errors}", ends),
+        ("Connection", f"{reconnects}, {errors}", [trip] if f.network_round_trip_p50_s is not None else []),
     ]
 
 
@@ -150,7 +157,8 @@ def show(console: Console, records: Records, figures: Figures, details: Details)
 def show_groups(console: Console, records: Records, by: str, groups: list[Figures]) -> None:
     """A line for each value of a field."""
     heading(console, records, groups)
-    table = _table("", by, "Calls", "Cost", "a minute", "p50", "p95", "No answer", "Cut")
+    table = _table("", by, "Calls", "Cost", "a\nminute", "p50", "p95", "No\nanswer", "Cut", "Failed")
+    table.show_edge = False  # each column more leaves less room for the value's name
     for group in groups:
         table.add_row(
             visible(group.value),
@@ -159,14 +167,13 @@ def show_groups(console: Console, records: Records, by: str, groups: list[Figure
             usd(group.cost_per_minute_usd),
             _short(group.wait_p50_s),
             _short(group.wait_p95_s),
-            "?" if group.unanswered_share is None else share(group.unanswered_share),
-            "?" if group.interrupted_share is None else share(group.interrupted_share),
+            *(_short_percent(part) for part in (group.unanswered_share, group.interrupted_share)),
+            _short_percent(group.calls_failed_share),
         )
     console.print(table)
-    console.print(
-        Text("p50, p95: wait for an answer in seconds. No answer: of the user's turns. Cut: interrupted responses.")
-    )
-    console.print(Text("?: unknown."))
+    console.print(Text("\na minute: of calls with a response. p50, p95: wait for an answer, in seconds."))
+    console.print(Text("In %: the user's turns without an answer, responses that were cut short, calls"))
+    console.print(Text("that a failure ended. ?: unknown."))
 
 
 def show_comparison(
@@ -236,3 +243,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _short(value: float | None) -> str:
     return "?" if value is None else f"{value:.2f}"
+
+
+def _short_percent(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1%}".removesuffix("%")

@@ -1,14 +1,17 @@
 """`uv run -m report`: what it says of a file of records, and how it says that it does not know."""
 
 import gzip
+import io
 import json
 import re
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from realtime_metrics.log import visible
 from report.__main__ import main
@@ -117,6 +120,75 @@ def test_the_bill_of_a_call_is_its_sessions_and_else_the_sum_of_its_responses(ru
     assert "$0.5020" in out
     assert "of 1 call the sum of the responses: there is no bill" in out
     assert "$0.1000 of it is usage that belongs to no response" in out
+
+
+def failed(name: str, end: str = "api_key_refused", **other: Any) -> list[Record]:
+    """A call that ended before anything was said."""
+    nothing = {"duration_s": 30.0, "user_turns": 0, "unanswered": 0, "cost_usd": 0.0, "end_reason": end}
+    return [session(name, **nothing, **other)]
+
+
+def test_a_call_that_a_failure_ended_is_told_wherever_calls_are(run: Run) -> None:
+    broken = [record for name in "BCD" for record in failed(name)]
+    write(Path("metrics.jsonl"), [*call("A"), *broken])
+    out = run()[1]
+    assert re.search(r"Failed +75\.0 % of the calls \(3\)", out)
+    assert "why calls ended: api_key_refused (3), room_deleted (1)" in out
+    figures = json.loads(run("--json")[1])["figures"]
+    assert (figures["calls_failed"], figures["calls_failed_share"]) == (3, 0.75)
+    assert re.search(r"gemini.* 75\.0\s", run("--by", "model")[1])
+    run("--html", "page.html", "--by", "model")
+    page = Path("page.html").read_text("utf-8")
+    assert "75.0 % of the calls (3)" in page
+    assert "<td>75.0 %</td>" in page
+
+
+def test_a_call_without_a_response_makes_no_call_and_no_minute_cheaper(run: Run) -> None:
+    write(Path("metrics.jsonl"), [*call("A"), *failed("B")])
+    figures = json.loads(run("--json")[1])["figures"]
+    assert figures["cost_per_minute_usd"] == figures["cost_per_call_usd"] == 0.03
+    assert figures["calls_without_response"] == 1
+    assert "1 call without any response: left out of what a call, and a minute, costs" in " ".join(run()[1].split())
+
+
+@pytest.mark.parametrize(
+    ("end", "share"),
+    [
+        *(("error", 1), ("server_lost", 1), ("job_crashed", 1), ("http_503", 1), ("connection_closed_1011", 1)),
+        *(("participant_disconnected", 0), ("participant_removed", 0), ("room_deleted", 0), ("user_initiated", 0)),
+        *(("task_completed", 0), ("cost_limit", 0), ("job_shutdown", 0), (None, None)),
+    ],
+)
+def test_what_ends_a_call_is_a_failure_or_not(end: str, share: float | None, run: Run) -> None:
+    write(Path("metrics.jsonl"), call(end_reason=end))
+    assert json.loads(run("--json")[1])["figures"]["calls_failed_share"] == share
+
+
+def test_more_failed_calls_do_not_pass_the_gate_and_are_compared(run: Run) -> None:
+    write(Path("metrics.jsonl"), [record for name in "ABCDE" for record in call(name)])
+    baseline = json.loads(run("--json")[1])
+    Path("baseline.json").write_text(json.dumps(baseline))
+    assert run("--baseline", "baseline.json")[0] == 0
+    write(Path("after.jsonl"), [record for name in "FGHIJ" for record in [*call(name), *failed(f"{name}{name}")]])
+    code, out, _ = run("after.jsonl", "--baseline", "baseline.json")
+    assert code == 1
+    assert "FAILED  Failed calls: 50.00 %, in the baseline 0.00 %, more than 10 % worse" in out
+    assert out.count("ok    ") == 4
+    out = " ".join(run("--compare", "metrics.jsonl", "after.jsonl")[1].split())
+    assert re.search(r"Failed calls: 0\.00 % → 50\.00 % \(\+.*\): higher, by more than chance", out)
+    assert "Cost a minute: $0.03000 → $0.03000 (+$0.00000 to +$0.00000)" in out
+
+
+def test_a_baseline_without_a_figure_is_used_for_the_others_and_that_one_does_not_pass(run: Run) -> None:
+    write(Path("metrics.jsonl"), call())
+    baseline = json.loads(run("--json")[1])
+    for name in ("calls_failed", "calls_failed_share", "calls_without_response"):
+        del baseline["figures"][name]
+    Path("baseline.json").write_text(json.dumps(baseline))
+    code, out, _ = run("--baseline", "baseline.json")
+    assert code == 1
+    assert "FAILED  Failed calls: 0.00 %; the baseline does not hold it: record it again" in out
+    assert out.count("ok    ") == 4
 
 
 def test_a_line_for_each_value_of_a_field(run: Run) -> None:
@@ -280,13 +352,13 @@ def test_the_gate_fails_what_is_worse_or_was_not_measured(run: Run) -> None:
     write(Path("metrics.jsonl"), call(waits=(0.5, 0.6, 0.7)))
     code, out, _ = run("--baseline", "baseline.json")
     assert code == 1
-    assert "FAILED  Median wait is 0.600 s, the baseline's is 0.500 s: more than 10 % worse" in out
+    assert "FAILED  Median wait: 0.600 s, in the baseline 0.500 s, more than 10 % worse" in out
     assert run("--baseline", "baseline.json", "--tolerance", "30")[0] == 0
 
     write(Path("metrics.jsonl"), [record | {"cost_usd": None} for record in call()])
     code, out, _ = run("--baseline", "baseline.json")
     assert code == 1
-    assert "FAILED  Cost a minute was not measured" in out
+    assert "FAILED  Cost a minute: not measured" in out
 
     write(Path("metrics.jsonl"), [*call(), *(response("A", turn, None) for turn in range(10, 20))])
     code, out, _ = run("--baseline", "baseline.json")
@@ -330,3 +402,23 @@ def test_the_live_view_knows_the_calls_that_run(tmp_path: Path) -> None:
     assert list(now.calls) == ["A"]
     assert now.ended == 1
     assert now.broken == 2
+
+
+def drawn(now: Now) -> str:
+    """What `--follow` shows of these records, with the styles that the terminal is told."""
+    console = Console(force_terminal=True, color_system="standard", width=80, file=io.StringIO())
+    at = datetime(2026, 11, 1, 8, 1, tzinfo=UTC).timestamp()
+    console.print(now.picture(Path("metrics.jsonl"), there=True, now=at))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_live_view_shows_a_failed_call_in_red() -> None:
+    now = Now()
+    for record in [*call("A"), *failed("B")]:
+        now.take(json.dumps(record).encode())
+    red = "\x1b[1;31m"
+    assert f"{red}the call failed: api_key_refused" in drawn(now)
+    assert f"{red}1, the last 1 s ago" in drawn(now)
+    now.forget(datetime(2026, 11, 1, 9, tzinfo=UTC).timestamp())
+    assert now.failures == []
