@@ -26,6 +26,10 @@ NO_FAILURE = (
     *("cost_limit", "job_shutdown", "parent process shutdown", "user requested"),
 )
 """Ends of a call that no failure is behind; the last two as older versions wrote them. Any other end is a failure."""
+TOOL_CALL = "no audio: the response was a tool call"
+"""`time_to_first_audio_reason` of a response that nobody waited for: its answer has the wait."""
+WITH_ANSWER = "the usage of a tool call comes with the answer"
+"""`usage_reason` of a response whose cost is part of its answer's."""
 MODALITIES = ("audio", "text", "image", "video", "document", "unknown")
 FIELDS = {
     "VARCHAR": (
@@ -264,7 +268,8 @@ def _leave_out(records: Records, since: datetime | None, session: str | None) ->
     if since is not None:
         [(untimed,)] = records.rows("SELECT count(*) FROM records WHERE time_s IS NULL")
         if untimed:
-            records.notes.append(f"{untimed:,} records say no time that can be read: left out, as --since is asked for")
+            what = "1 record says" if untimed == 1 else f"{untimed:,} records say"
+            records.notes.append(f"{what} no time that can be read: left out, as --since is asked for")
         [(last,)] = records.rows("SELECT max(time_s) FROM records")
         kept = "SELECT call FROM records GROUP BY call HAVING max(time_s) >= ?"
         records.db.execute(f"DELETE FROM records WHERE time_s IS NULL OR call NOT IN ({kept})", [since.timestamp()])

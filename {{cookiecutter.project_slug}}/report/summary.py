@@ -12,12 +12,16 @@ from typing import Any
 
 from genai_prices import Usage, calc_price
 
-from .load import MODALITIES, NO_FAILURE, Records, iso
+from .load import MODALITIES, NO_FAILURE, WITH_ANSWER, Records, iso
 
 BY = ("model", "voice", "customer", "revision", "agent_name")
 ALL = "all calls"
 NONE = "(none)"
 """Stands for the value of calls that have none, such as those without a customer."""
+
+IS_WAIT = "kind = 'response' AND time_to_first_audio_from = 'user_speech_end' AND time_to_first_audio_s IS NOT NULL"
+_NO_COST = f"kind = 'response' AND cost_usd IS NULL AND usage_reason IS DISTINCT FROM '{WITH_ANSWER}'"
+_NO_WAIT = "kind = 'response' AND time_to_first_audio_s IS NULL"
 
 _TURNS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -31,17 +35,13 @@ _CALLS = f"""
         coalesce(bill_usd, booked_usd) AS cost_usd,
         sum(unbooked_cost_usd) FILTER (kind = 'session') AS unbooked_usd,
         CASE WHEN bill_usd IS NOT NULL THEN coalesce(sum(without_usage) FILTER (kind = 'session'), 0)
-             ELSE count(*) FILTER (kind = 'response' AND cost_usd IS NULL) END AS without_cost,
+             ELSE count(*) FILTER ({_NO_COST}) END AS without_cost,
         coalesce(sum(duration_s) FILTER (kind = 'session'), ended - began) AS length_s,
         sum(user_turns) FILTER (kind = 'session') AS turns,
         CASE WHEN turns IS NOT NULL THEN sum(unanswered) FILTER (kind = 'session') END AS unanswered,
         bool_or(end_reason NOT IN {NO_FAILURE}) FILTER (kind = 'session') AS failed,
         count(*) FILTER (kind = 'response') > 0 OR coalesce(bill_usd, 0) > 0 AS responded
     FROM records GROUP BY call"""
-
-IS_WAIT = "kind = 'response' AND time_to_first_audio_from = 'user_speech_end' AND time_to_first_audio_s IS NOT NULL"
-_NO_COST = "kind = 'response' AND cost_usd IS NULL"
-_NO_WAIT = "kind = 'response' AND time_to_first_audio_s IS NULL"
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def details(records: Records) -> Details:
         models=[
             Model(*row)
             for row in records.rows(f"""
-                SELECT coalesce(model, '{NONE}') AS name, count(*), sum(cost_usd), count(*) FILTER (cost_usd IS NULL)
+                SELECT coalesce(model, '{NONE}') AS name, count(*), sum(cost_usd), count(*) FILTER ({_NO_COST})
                 FROM records WHERE kind = 'response' GROUP BY name ORDER BY 3 DESC NULLS LAST, name""")
         ],
         modalities=modalities,

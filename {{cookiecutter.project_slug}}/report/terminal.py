@@ -42,6 +42,10 @@ def plural(number: float, what: str) -> str:
     return f"{number:,.0f} {what}" if number == 1 else f"{number:,.0f} {what}s"
 
 
+def have_no(number: int, responses: int) -> str:
+    return f"{number:,} of {plural(responses, 'response')} {'has' if number == 1 else 'have'} no"
+
+
 def counts(found: dict[str, int]) -> str:
     return ", ".join(f"{visible(name)} ({times:,})" for name, times in found.items())
 
@@ -72,12 +76,12 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
         cost.append(f"{usd(f.unbooked_usd)} of it is usage that belongs to no response")
     if f.responses_without_cost:
         why = ", ".join(map(visible, details.reasons_without_cost)) or "no usage"
-        cost.append(f"{_have_no(f.responses_without_cost, f)} known cost: {why}")
+        cost.append(f"{have_no(f.responses_without_cost, f.responses)} known cost: {why}")
 
     waits = []
     if f.responses_without_wait:
         why = counts(details.reasons_without_wait)
-        waits.append(f"{_have_no(f.responses_without_wait, f)} known wait: {why}")
+        waits.append(f"{have_no(f.responses_without_wait, f.responses)} known wait: {why}")
     ranks = [("p50", f.wait_p50_s), ("p90", f.wait_p90_s), ("p95", f.wait_p95_s), ("p99", f.wait_p99_s)]
     wait = UNKNOWN
     if f.waits:
@@ -107,10 +111,6 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
         ("Interrupted", interrupted, over if f.talk_overs else []),
         ("Connection", f"{reconnects}, {errors}", [trip] if f.network_round_trip_p50_s is not None else []),
     ]
-
-
-def _have_no(number: int, figures: Figures) -> str:
-    return f"{number:,} of {plural(figures.responses, 'response')} {'has' if number == 1 else 'have'} no"
 
 
 def show(console: Console, records: Records, figures: Figures, details: Details) -> None:

@@ -14,8 +14,10 @@ import pytest
 from rich.console import Console
 
 from realtime_metrics.log import visible
+from realtime_metrics.usage import WITH_ANSWER
 from report.__main__ import main
 from report.follow import Now, Tail
+from report.load import TOOL_CALL
 
 Run = Callable[..., tuple[int, str, str]]
 Record = dict[str, Any]
@@ -422,3 +424,32 @@ def test_the_live_view_shows_a_failed_call_in_red() -> None:
     assert f"{red}1, the last 1 s ago" in drawn(now)
     now.forget(datetime(2026, 11, 1, 9, tzinfo=UTC).timestamp())
     assert now.failures == []
+
+
+def tool_call(name: str, turn: int) -> Record:
+    """A response as AI Studio sends it: no audio, and its usage comes with the answer."""
+    why = {"time_to_first_audio_reason": TOOL_CALL, "usage_reason": WITH_ANSWER, "tools": ["get_next_train"]}
+    return response(name, turn, None, cost_usd=None, time_to_first_audio_from=None, **why)
+
+
+def test_a_tool_call_lacks_nothing_in_the_live_view_and_no_cost_in_the_report(run: Run) -> None:
+    records = [greeting("A"), tool_call("A", 2), response("A", 3)]
+    now = Now()
+    for record in records:
+        now.take(json.dumps(record).encode())
+    seen = re.sub(r"\x1b\[[\d;]*m", "", drawn(now))
+    assert re.search(r"#2 +calls get_next_train *$", seen, re.MULTILINE)
+    assert "unknown" not in seen
+    assert "no known cost" not in seen
+    assert "(1 answer)" in seen
+
+    write(Path("metrics.jsonl"), records)  # the call still runs: there is no bill
+    assert json.loads(run("--json")[1])["figures"]["responses_without_cost"] == 0
+
+
+def test_a_response_of_unknown_cost_is_told_in_the_live_view() -> None:
+    now = Now()
+    for record in [response("A", 2, cost_usd=None), response("A", 3)]:
+        now.take(json.dumps(record).encode())
+    assert "1 of 2 responses has no known cost" in drawn(now)
+    assert "cost unknown" in drawn(now)
