@@ -83,7 +83,7 @@ def _slowest(details: Details) -> str:
     for slow in details.slowest:
         when = UNKNOWN if slow.time_s is None else clock(slow.time_s, "%Y-%m-%d %H:%M:%S")
         parts = [seconds(part) for part in (slow.wait_s, slow.to_generation_s, slow.to_audio_s, slow.playback_s)]
-        tools = "none" if slow.tools_s is None else seconds(slow.tools_s)
+        tools = seconds(slow.tools_s) if slow.tools_s else "none"
         rows.append([slow.call, count(slow.turn), when, *parts, tools])
     return html_table("The slowest answers, and the parts of their waits", columns, rows) if rows else ""
 

@@ -50,6 +50,11 @@ def counts(found: dict[str, int]) -> str:
     return ", ".join(f"{visible(name)} ({times:,})" for name, times in found.items())
 
 
+def reasons(found: dict[str, int]) -> str:
+    """Without its number where there is one only: what it is said of has been counted."""
+    return visible(next(iter(found))) if len(found) == 1 else counts(found)
+
+
 def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]]:
     """The figures in words: a name, its figure, and what there is to say about it."""
     f = figures
@@ -65,13 +70,13 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     ends = [f"why calls ended: {counts(details.ends)}"] if details.ends else []
 
     price = f"{usd(f.cost_per_call_usd)} a call, {usd(f.cost_per_minute_usd)} a minute"
-    bills = f.calls - f.calls_without_bill
-    cost = [f"of {plural(bills, 'call')} the session's bill, which holds all usage"] if bills else []
-    if f.calls_without_bill:
-        cost.append(f"of {plural(f.calls_without_bill, 'call')} the sum of the responses: there is no bill")
+    cost = [price]
     if f.calls_without_response:
-        without = f"{plural(f.calls_without_response, 'call')} without any response"
-        cost.append(f"{without}: left out of what a call, and a minute, costs")
+        cost.append(f"not counting {plural(f.calls_without_response, 'call')} without any response")
+    if bills := f.calls - f.calls_without_bill:
+        cost.append(f"from the {'bill' if bills == 1 else 'bills'} of {plural(bills, 'call')}, with all usage")
+    if f.calls_without_bill:
+        cost.append(f"{plural(f.calls_without_bill, 'call')} without a bill: the responses are added up")
     if f.unbooked_usd:
         cost.append(f"{usd(f.unbooked_usd)} of it is usage that belongs to no response")
     if f.responses_without_cost:
@@ -80,7 +85,7 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
 
     waits = []
     if f.responses_without_wait:
-        why = counts(details.reasons_without_wait)
+        why = reasons(details.reasons_without_wait).replace("no audio: ", "no audio, ")  # one colon is enough
         waits.append(f"{have_no(f.responses_without_wait, f.responses)} known wait: {why}")
     ranks = [("p50", f.wait_p50_s), ("p90", f.wait_p90_s), ("p95", f.wait_p95_s), ("p99", f.wait_p99_s)]
     wait = UNKNOWN
@@ -93,8 +98,8 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     unanswered = f"{share(f.unanswered_share)} of the user's turns"
     if f.unanswered_share is None:
         unanswered = f"{UNKNOWN}: no session's record says it"
-    why = counts(details.reasons_unanswered)
-    silences = [f"{plural(f.unanswered, 'time')} no answer: {why}"] if f.unanswered else []
+    why = reasons(details.reasons_unanswered)
+    silences = [f"{plural(f.unanswered, 'wait')} without an answer: {why}"] if f.unanswered else []
     interrupted = f"{share(f.interrupted_share)} of the responses" + (f" ({f.interrupted:,})" if f.interrupted else "")
     over = [f"the user spoke over {plural(f.talk_overs, 'response')}, typically {seconds(f.talk_over_p50_s)}"]
     reconnects = "reconnects unknown" if f.reconnects is None else plural(f.reconnects, "reconnect")
@@ -105,7 +110,7 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     return [
         ("Calls", size, calls),
         ("Failed", failed, ends),
-        ("Cost", usd(f.cost_usd), [price, *cost]),
+        ("Cost", usd(f.cost_usd), cost),
         ("Wait", wait, waits),
         ("Unanswered", unanswered, silences),
         ("Interrupted", interrupted, over if f.talk_overs else []),
@@ -125,14 +130,16 @@ def show(console: Console, records: Records, figures: Figures, details: Details)
             said.append(f"\n{remark}", style="not bold default")
         grid.add_row(name, said)
     console.print(grid)
+    console.print()
 
     if details.slowest:
         table = _table("Slowest answers", "Wait", "Turn", "Call", "Its parts")
         for slow in details.slowest:
             parts = [("model", slow.to_generation_s), ("audio", slow.to_audio_s), ("playback", slow.playback_s)]
-            parts += [("tools", slow.tools_s)] if slow.tools_s is not None else []
-            shown = ", ".join(f"{name} {value:.2f}" for name, value in parts if value is not None)
-            table.add_row(seconds(slow.wait_s), count(slow.turn), visible(slow.call), shown or UNKNOWN)
+            known = [(name, f"{value:.2f}") for name, value in [*parts, ("tools", slow.tools_s)] if value is not None]
+            shown = ", ".join(f"{name} {value}" for name, value in known if value != "0.00")
+            none = "none" if known else UNKNOWN
+            table.add_row(seconds(slow.wait_s), count(slow.turn), visible(slow.call), shown or none)
         console.print(table)
     if len(details.models) > 1:
         table = _table("Cost by model", "Model", "Responses", "Cost", "Without a cost")

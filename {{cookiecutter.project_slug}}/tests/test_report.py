@@ -120,8 +120,27 @@ def test_the_bill_of_a_call_is_its_sessions_and_else_the_sum_of_its_responses(ru
     write(Path("metrics.jsonl"), [*call("A", cost_usd=0.5, unbooked_cost_usd=0.1), response("B", 2)])
     _, out, _ = run()
     assert "$0.5020" in out
-    assert "of 1 call the sum of the responses: there is no bill" in out
+    assert "1 call without a bill: the responses are added up" in out
     assert "$0.1000 of it is usage that belongs to no response" in out
+
+
+def test_each_thing_is_said_once_and_in_english(run: Run) -> None:
+    why = {"time_to_first_audio_reason": TOOL_CALL}
+    unanswered = record("unanswered", "A", 30) | {"waited_s": 8.0, "reason": "no_response"}
+    write(Path("metrics.jsonl"), [response("A", 2), response("A", 3, None, **why), unanswered, session("A")])
+    out = " ".join(run()[1].split())
+    assert "from the bill of 1 call, with all usage" in out
+    assert "1 of 2 responses has no known wait: no audio, the response was a tool call Unanswered" in out
+    assert "1 wait without an answer: no_response Interrupted" in out
+
+
+def test_a_slow_answer_takes_one_line_and_a_heading_stands_apart(run: Run) -> None:
+    parts = {"time_to_generation_s": 0.42, "generation_to_audio_s": 0.16, "playback_latency_s": 0.02, "tools_s": 0.0}
+    records = [record | {"session_id": "AJ_AbCdEfGhIjKl"} for record in [response("A", 2, 0.6, **parts), session("A")]]
+    write(Path("metrics.jsonl"), records)
+    out = run()[1]
+    assert re.search(r"AJ_AbCdEfGhIjKl +model 0\.42, audio 0\.16, playback 0\.02 *\n", out)
+    assert re.search(r"\n *\nSlowest answers", out)
 
 
 def failed(name: str, end: str = "api_key_refused", **other: Any) -> list[Record]:
@@ -150,7 +169,7 @@ def test_a_call_without_a_response_makes_no_call_and_no_minute_cheaper(run: Run)
     figures = json.loads(run("--json")[1])["figures"]
     assert figures["cost_per_minute_usd"] == figures["cost_per_call_usd"] == 0.03
     assert figures["calls_without_response"] == 1
-    assert "1 call without any response: left out of what a call, and a minute, costs" in " ".join(run()[1].split())
+    assert "$0.0300 a call, $0.0300 a minute not counting 1 call without any response" in " ".join(run()[1].split())
 
 
 @pytest.mark.parametrize(
