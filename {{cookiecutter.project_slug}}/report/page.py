@@ -31,8 +31,8 @@ def page(records: Records, figures: Figures, details: Details, groups: Sequence[
     notes = "".join(f'<p class="note">{escaped(note)}</p>' for note in records.notes)
     plots = [_waits(records), _over_time(records, figures), _cost_over_time(records, figures), _modalities(details)]
     plots += [
-        _growth(details, "input_tokens", "Context by turn", count),
-        _growth(details, "cost_usd", "Cost by turn", usd),
+        _growth(details, "input_tokens", "Context by response", count),
+        _growth(details, "cost_usd", "Cost by response", usd),
     ]
     return f"""<!doctype html>
 <html lang="en">
@@ -78,7 +78,7 @@ def _groups(groups: Sequence[Figures], by: str) -> str:
 
 
 def _slowest(details: Details) -> str:
-    columns = ("Call", "Turn", "When", "Wait", "Model", "Audio", "Playback", "Tools")
+    columns = ("Call", "Response", "When", "Wait", "Model", "Audio", "Playback", "Tools")
     rows = []
     for slow in details.slowest:
         when = UNKNOWN if slow.time_s is None else clock(slow.time_s, "%Y-%m-%d %H:%M:%S")
@@ -191,7 +191,7 @@ def _modalities(details: Details) -> str:
 
 
 def _growth(details: Details, field: str, heading: str, show: Callable[[float | None], str]) -> str:
-    """A line over the turns that more than one call reached."""
+    """A line over the responses that more than one call reached."""
     grown = [(row.turn, getattr(row, field), row.responses) for row in details.growth]
     grown = [(turn, value, calls) for turn, value, calls in grown if value is not None and calls > 1]
     if len(grown) < 2 or not any(value for _, value, _ in grown):
@@ -200,13 +200,13 @@ def _growth(details: Details, field: str, heading: str, show: Callable[[float | 
     calls_of = {turn: calls for turn, _, calls in grown}
 
     def tell(turn: float, value: float) -> str:
-        return f"turn {turn:g}: {show(value)}, median of {calls_of[int(turn)]:,} calls"
+        return f"response {turn:g}: {show(value)}, median of {calls_of[int(turn)]:,} calls"
 
     body = plot.line([(turn, value) for turn, value, _ in grown], "a", tell)
     axis = [(tick, f"{tick:g}") for tick in round_ticks(grown[-1][0]) if tick >= 1]
     is_cost = field == "cost_usd"
     what = "cost" if is_cost else "input tokens"
-    caption = f"median {what} of a response, by its turn in the call: each one bills the whole conversation again"
+    caption = f"median {what} of a response, by its number in the call: each one bills the whole conversation again"
     return plot.draw(heading, caption, axis, short_usd if is_cost else short_number, body)
 
 
@@ -281,7 +281,7 @@ def _timeline(records: Records) -> str:
         body += f'<text x="{at}" y="128" text-anchor="middle">{tick:g} s</text>'
     silent_since = began
     for moment in moments:
-        about = f"turn {moment.turn}: waited {seconds(moment.wait_s)}, heard for {seconds(moment.heard_s)}"
+        about = f"response {moment.turn}: waited {seconds(moment.wait_s)}, heard for {seconds(moment.heard_s)}"
         if moment.waits_from > silent_since and moment.wait_s and not moment.requested:
             body += bar(0, "soft", silent_since, moment.waits_from, "the user's turn, until their last sound")
         if moment.in_vain:
@@ -300,10 +300,10 @@ def _timeline(records: Records) -> str:
         legend("a", "the agent is heard"),
     ]
     heading = f"The call with the longest wait: {chosen[0][0] or '(no id)'}"
-    return svg_figure(heading, "".join(keys), width, 134, body, scrolls=True) + _turns(moments, began)
+    return svg_figure(heading, "".join(keys), width, 134, body, scrolls=True) + _moments(moments, began)
 
 
-def _turns(moments: Sequence[Moment], began: float) -> str:
+def _moments(moments: Sequence[Moment], began: float) -> str:
     rows = []
     for moment in moments:
         row = [
@@ -316,6 +316,6 @@ def _turns(moments: Sequence[Moment], began: float) -> str:
         if moment.in_vain:
             row = ["", *row[1:3], "", "", "", ""]
         rows.append([*row, moment.remark])
-    columns = ("Turn", "After", "Wait", "Heard", "Input tokens", "Output tokens", "Cost", "")
+    columns = ("Response", "After", "Wait", "Heard", "Input tokens", "Output tokens", "Cost", "")
     more = f" (the first {MOST_ROWS})" if len(moments) == MOST_ROWS else ""
-    return html_table(f"Its turns{more}", columns, rows, texts=(7,), folded=True)
+    return html_table(f"Its responses, and waits in vain{more}", columns, rows, texts=(7,), folded=True)

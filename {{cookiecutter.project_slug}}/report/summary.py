@@ -23,7 +23,7 @@ IS_WAIT = "kind = 'response' AND time_to_first_audio_from = 'user_speech_end' AN
 _NO_COST = f"kind = 'response' AND cost_usd IS NULL AND usage_reason IS DISTINCT FROM '{WITH_ANSWER}'"
 _NO_WAIT = "kind = 'response' AND time_to_first_audio_s IS NULL"
 
-_TURNS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+_SHOWN = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 _CALLS = f"""
     CREATE OR REPLACE TABLE calls AS SELECT
@@ -134,7 +134,10 @@ class Slow:
 
 @dataclass(frozen=True)
 class Growth:
-    """How the context, and so the cost of a turn, grows: medians over the calls that reached this turn."""
+    """How the context, and so the cost of a response, grows: medians over the calls that had so many.
+
+    `turn` is the response's number, as in the records.
+    """
 
     turn: int
     responses: int
@@ -264,11 +267,11 @@ def details(records: Records) -> Details:
     )
 
 
-def some_turns(growth: list[Growth]) -> list[Growth]:
-    """A handful of turns, from the first to the last that is no single call's."""
+def some_responses(growth: list[Growth]) -> list[Growth]:
+    """A handful, from the first to the last that is no single call's."""
     several = [grown for grown in growth if grown.input_tokens is not None or grown.cost_usd is not None]
     several = [grown for grown in several if grown.responses > 1] or several
-    return [grown for grown in several if grown.turn in _TURNS or grown is several[-1]] if len(several) > 1 else []
+    return [grown for grown in several if grown.turn in _SHOWN or grown is several[-1]] if len(several) > 1 else []
 
 
 def _reasons(records: Records, field: str, where: str) -> dict[str, int]:

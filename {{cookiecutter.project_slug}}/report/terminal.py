@@ -9,7 +9,7 @@ from realtime_metrics.log import visible
 
 from .compare import Comparison, Verdict
 from .load import Records
-from .summary import Details, Figures, some_turns
+from .summary import Details, Figures, some_responses
 
 UNKNOWN = "unknown"
 
@@ -133,7 +133,7 @@ def show(console: Console, records: Records, figures: Figures, details: Details)
     console.print()
 
     if details.slowest:
-        table = _table("Slowest answers", "Wait", "Turn", "Call", "Its parts")
+        table = _table("Slowest answers", "Wait", "Response", "Call", "Its parts")
         for slow in details.slowest:
             parts = [("model", slow.to_generation_s), ("audio", slow.to_audio_s), ("playback", slow.playback_s)]
             known = [(name, f"{value:.2f}") for name, value in [*parts, ("tools", slow.tools_s)] if value is not None]
@@ -154,8 +154,9 @@ def show(console: Console, records: Records, figures: Figures, details: Details)
         console.print(table)
         if details.modalities_note:
             console.print(Text(f"Cost by modality is unknown: {visible(details.modalities_note)}."))
-    if growth := some_turns(details.growth):
-        table = _table("How a call grows dearer", "Turn", "Calls", "Input tokens", "Cost of the turn")
+    if growth := some_responses(details.growth):
+        some = " (a selection)" if len(growth) < len(details.growth) else ""
+        table = _table(f"How a call grows dearer{some}", "Response", "Calls", "Input tokens", "Its cost")
         for grown in growth:
             table.add_row(count(grown.turn), count(grown.responses), count(grown.input_tokens), usd(grown.cost_usd))
         console.print(table)

@@ -143,6 +143,26 @@ def test_a_slow_answer_takes_one_line_and_a_heading_stands_apart(run: Run) -> No
     assert re.search(r"\n *\nSlowest answers", out)
 
 
+def test_a_turn_is_the_users_and_a_response_has_its_number(run: Run) -> None:
+    unanswered = record("unanswered", "A", 30) | {"waited_s": 8.0, "reason": "no_response"}
+    write(Path("metrics.jsonl"), [*call("A", (0.5, 0.5, 0.5)), *call("B"), unanswered])
+    out = run()[1]
+    assert "8 turns of the user" in out
+    assert re.search(r"Wait +Response +Call", out)
+    assert re.search(r"Response +Calls +Input tokens +Its cost", out)
+    run("--html", "page.html")
+    page = Path("page.html").read_text("utf-8")
+    assert "8 turns of the user" in page
+    assert not re.search(r">Turn<|[Bb]y turn|turn \d|Its turns", page)
+
+
+def test_a_selection_of_responses_is_said_to_be_one(run: Run) -> None:
+    write(Path("metrics.jsonl"), call("A", (0.5,)))
+    assert re.search(r"How a call grows dearer *\n", run()[1])
+    write(Path("metrics.jsonl"), call("A", (0.5,) * 6))  # the fourth and sixth are not shown
+    assert "How a call grows dearer (a selection)" in run()[1]
+
+
 def failed(name: str, end: str = "api_key_refused", **other: Any) -> list[Record]:
     """A call that ended before anything was said."""
     nothing = {"duration_s": 30.0, "user_turns": 0, "unanswered": 0, "cost_usd": 0.0, "end_reason": end}
