@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from realtime_metrics.log import visible
 
+from .load import HOW as HOW_RECORDS
 from .load import LoadError, Records
 from .summary import IS_WAIT, Figures, figures
 
@@ -211,16 +212,27 @@ def gate(now: Figures, baseline: Figures, tolerance: float) -> list[Verdict]:
     return verdicts
 
 
+HOW = "A baseline is made with: uv run -m report --json > baseline.json"
+
+
+def no_baseline(problem: LoadError) -> LoadError:
+    """What is said of a baseline that cannot be read as records either: how a baseline is made, not how records are."""
+    return LoadError(f"--baseline {str(problem).removesuffix(HOW_RECORDS).rstrip(' .')}. {HOW}")
+
+
 def baseline_figures(path: Path) -> Figures | None:
     """The figures that `--json` wrote to a file, or `None` if it is no such file (but perhaps one of records).
 
     Raises:
-        LoadError: it is such a file, but of another version. A figure that can be unknown may be missing.
+        LoadError: it is empty, or such a file of another version. A figure that can be unknown may be missing.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text) if text else None
     except (OSError, ValueError, RecursionError):
         return None
+    if not text:  # what `> baseline.json` leaves where --json failed
+        raise LoadError(f"--baseline {visible(str(path))} is empty. {HOW}")
     if not isinstance(found, dict) or not isinstance(found.get("figures"), dict):
         return None
     values = found["figures"]
@@ -230,9 +242,7 @@ def baseline_figures(path: Path) -> Figures | None:
         if value is None and field.type not in (str, int):
             continue
         if field.name not in values or isinstance(value, bool) or not isinstance(value, wanted):
-            raise LoadError(
-                f"{visible(str(path))} is no baseline of this version ({field.name}): make it again with --json"
-            )
+            raise LoadError(f"--baseline {visible(str(path))} is no baseline of this version ({field.name}). {HOW}")
     return Figures(**{field.name: values.get(field.name) for field in fields(Figures)})
 
 

@@ -148,10 +148,10 @@ def _read_all(records: Records, paths: Sequence[Path], progress: Callable[[float
         records.db.execute(f"DELETE FROM records WHERE kind NOT IN {KINDS}")
     _drop_repeated(records)
     if not records.rows("SELECT 1 FROM records LIMIT 1"):
-        raise LoadError(f"{records.names}: no line is a record of a call. {_HOW}")
+        raise LoadError(f"{records.names}: no line is a record of a call. {HOW}")
 
 
-_HOW = "The agent writes its records with METRICS_SINKS=jsonl, a demo with: uv run -m demo --jsonl metrics.jsonl"
+HOW = "The agent writes its records with METRICS_SINKS=jsonl, a demo with: uv run -m demo --jsonl metrics.jsonl"
 
 
 def _size(path: Path) -> int:
@@ -160,13 +160,13 @@ def _size(path: Path) -> int:
         with path.open("rb"):
             size = path.stat().st_size
     except FileNotFoundError:
-        raise LoadError(f"{shown} does not exist. {_HOW}") from None
+        raise LoadError(f"{shown} does not exist. {HOW}") from None
     except IsADirectoryError:
         raise LoadError(f"{shown} is a folder: name the files in it, like {shown}/metrics.jsonl*") from None
     except OSError as error:
         raise LoadError(f"{shown} cannot be read: {error.strerror}") from None
     if size == 0:
-        raise LoadError(f"{shown} is empty: no call has been recorded yet. {_HOW}")
+        raise LoadError(f"{shown} is empty: no call has been recorded yet. {HOW}")
     return size
 
 

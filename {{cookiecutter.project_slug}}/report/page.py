@@ -47,7 +47,7 @@ def page(records: Records, figures: Figures, details: Details, groups: Sequence[
 <h1>What the calls cost, and how long the callers waited</h1>
 <p class="faint">{escaped(title(records, [figures]))}</p>
 {notes}
-<div class="facts">{"".join(_fact(*fact) for fact in facts(figures, details))}</div>
+<div class="facts">{"".join(_fact(*fact) for fact in facts(figures, details, ("p50", "p95")))}</div>
 {_groups(groups, by) if by else ""}
 <div class="plots">{"".join(plot for plot in plots if plot)}</div>
 {_slowest(details)}

@@ -1,5 +1,7 @@
 """The report in the terminal: fits 80 columns, and says what is unknown, with its number."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -55,8 +57,11 @@ def reasons(found: dict[str, int]) -> str:
     return visible(next(iter(found))) if len(found) == 1 else counts(found)
 
 
-def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]]:
-    """The figures in words: a name, its figure, and what there is to say about it."""
+RANKS = ("p50", "p90", "p95", "p99")
+
+
+def facts(figures: Figures, details: Details, ranks: Sequence[str] = RANKS) -> list[tuple[str, str, list[str]]]:
+    """The figures in words: a name, its figure, and what there is to say about it; of the wait these percentiles."""
     f = figures
     size = f"{plural(f.calls, 'call')}, " + ("length unknown" if f.minutes is None else f"{f.minutes:,.1f} minutes")
     turns = "the number of the user's turns is unknown" if f.turns is None else f"{plural(f.turns, 'turn')} of the user"
@@ -87,10 +92,9 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     if f.responses_without_wait:
         why = reasons(details.reasons_without_wait).replace("no audio: ", "no audio, ")  # one colon is enough
         waits.append(f"{have_no(f.responses_without_wait, f.responses)} known wait: {why}")
-    ranks = [("p50", f.wait_p50_s), ("p90", f.wait_p90_s), ("p95", f.wait_p95_s), ("p99", f.wait_p99_s)]
     wait = UNKNOWN
     if f.waits:
-        wait = ", ".join(f"{name} {seconds(value)}" for name, value in ranks)
+        wait = ", ".join(f"{rank} {seconds(getattr(f, f'wait_{rank}_s'))}" for rank in ranks)
         waits.insert(0, f"{plural(f.waits, 'answer')}, the slowest took {seconds(f.wait_max_s)}")
     if f.greeting_p50_s is not None:
         waits.append(f"for the greeting: p50 {seconds(f.greeting_p50_s)}")

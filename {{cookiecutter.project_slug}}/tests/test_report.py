@@ -354,6 +354,7 @@ def test_the_page_needs_no_network_and_no_script(run: Run) -> None:
     page = Path("page.html").read_text("utf-8")
     assert not re.search(r"https?://|<script|<link|url\(", page)
     assert "How long callers waited" in page
+    assert '<h2>Wait</h2><div class="figure">p50 0.50 s, p95 0.60 s</div>' in page
     assert "8.00 s, no answer: no_response" in page
 
 
@@ -415,6 +416,26 @@ def test_a_baseline_may_be_records_and_one_that_is_neither_is_refused(run: Run) 
     code, _, err = run("--baseline", "other.json")
     assert code == 2
     assert "other.json is no baseline of this version" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "--baseline base.json does not exist."),
+        ("", "--baseline base.json is empty. A baseline"),
+        ("# A project\n", "--baseline base.json: no line is a record of a call."),
+        ('{"figures": {"calls": 1}}', "--baseline base.json is no baseline of this version"),
+    ],
+)
+def test_what_is_no_baseline_is_answered_with_how_one_is_made(content: str | None, said: str, run: Run) -> None:
+    write(Path("metrics.jsonl"), call())
+    if content is not None:
+        Path("base.json").write_text(content)
+    code, out, err = run("--baseline", "base.json")
+    assert (code, out) == (2, "")
+    assert err.startswith(said)
+    assert err.endswith("A baseline is made with: uv run -m report --json > baseline.json\n")
+    assert "METRICS_SINKS" not in err
 
 
 def test_a_followed_file_may_be_rotated_cut_and_half_written(tmp_path: Path) -> None:
