@@ -264,7 +264,8 @@ def _leave_out(records: Records, since: datetime | None, session: str | None) ->
             "DELETE FROM records WHERE call IS DISTINCT FROM ? AND room IS DISTINCT FROM ?", [session] * 2
         )
         if not records.rows("SELECT 1 FROM records LIMIT 1"):
-            raise LoadError(f"no call {visible(session)!r} is in {records.names}; the latest are {', '.join(calls)}")
+            those = f"the only one is {calls[0]}" if len(calls) == 1 else f"the latest are {', '.join(calls)}"
+            raise LoadError(f"no call {visible(session)!r} is in {records.names}; {those}")
     if since is not None:
         [(untimed,)] = records.rows("SELECT count(*) FROM records WHERE time_s IS NULL")
         if untimed:

@@ -317,6 +317,16 @@ def test_one_call_is_chosen_by_its_id_or_room(run: Run) -> None:
     assert "no call 'C' is in metrics.jsonl; the latest are" in err
 
 
+def test_one_is_not_spoken_of_as_several_nor_two_as_one(run: Run) -> None:
+    write(Path("metrics.jsonl"), [*call("A"), record("connection", "A", 1) | {"timestamp": "noon"}])
+    assert "the only one is A" in run("--session", "C")[2]
+    assert "1 record says no time that can be read" in " ".join(run("--since", "2026-11-01")[1].split())
+    write(Path("other.jsonl"), [response("B", 2)])
+    write(Path("third.jsonl"), [response("C", 2)])
+    out = " ".join(run("--compare", "other.jsonl", "third.jsonl")[1].split())
+    assert "Unanswered turns: unknown, other.jsonl and third.jsonl do not say it" in out
+
+
 def test_csv_has_a_line_a_call_and_no_formulas(run: Run) -> None:
     write(Path("metrics.jsonl"), [*call("=1+1"), *call("B")])
     lines = run("--csv")[1].splitlines()
