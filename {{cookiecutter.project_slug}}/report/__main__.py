@@ -97,7 +97,10 @@ def _report(arguments: argparse.Namespace, read: Read) -> int:
         baseline = compare.baseline_figures(arguments.baseline)
         if baseline is None:
             with _reading(argparse.Namespace(since=None, session=None)) as read_all:
-                before = read_all(arguments.baseline)
+                try:
+                    before = read_all(arguments.baseline)
+                except LoadError as error:
+                    raise compare.no_baseline(error) from None
                 baseline = figures(before)[0]
                 records.notes.extend(before.notes)
         verdicts = compare.gate(everything, baseline, arguments.tolerance / 100)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from realtime_metrics.log import visible
 
+from .load import HOW as HOW_RECORDS
 from .load import LoadError, Records
 from .summary import IS_WAIT, Figures, figures
 
@@ -35,11 +36,16 @@ class Measure:
     show: Callable[[float], str]
 
 
+def _percent(value: float) -> str:
+    return f"{value:.2%}".replace("%", " %")
+
+
 MEASURES = (
     Measure("Median wait", "wait_p50_s", lambda value: f"{value:.3f} s"),
     Measure("p95 wait", "wait_p95_s", lambda value: f"{value:.3f} s"),
     Measure("Cost a minute", "cost_per_minute_usd", lambda value: f"${value:.5f}"),
-    Measure("Unanswered turns", "unanswered_share", lambda value: f"{value:.2%}".replace("%", " %")),
+    Measure("Unanswered turns", "unanswered_share", _percent),
+    Measure("Failed calls", "calls_failed_share", _percent),
 )
 
 
@@ -69,20 +75,22 @@ class Verdict:
 
 
 class Sample:
-    """What of one side's calls is drawn: a row for each call, with its cost, length and turns; and its waits."""
+    """What of one side's calls is drawn: a row for each call, with its cost, length, turns and end; and its waits."""
 
     def __init__(self, records: Records, where: str = "true", values: tuple[object, ...] = ()) -> None:
         """`where` chooses among the rows of `calls`, which `figures` made."""
         records.db.execute(
             f"""CREATE OR REPLACE TABLE side AS
-                SELECT call, row_number() OVER (ORDER BY call) - 1 AS number, cost_usd, length_s / 60 AS minutes,
-                    unanswered, turns FROM calls WHERE {where}""",
+                SELECT call, row_number() OVER (ORDER BY call) - 1 AS number, cost_usd,
+                    CASE WHEN responded THEN length_s / 60 END AS minutes, unanswered, turns,
+                    failed::INTEGER AS failed, (failed IS NOT NULL)::INTEGER AS ended FROM calls WHERE {where}""",
             values,
         )
-        side = _columns(records, "SELECT cost_usd, minutes, unanswered, turns FROM side ORDER BY number")
+        side = _columns(records, "SELECT * EXCLUDE (call, number) FROM side ORDER BY number")
         self.calls = len(side["turns"])
         self.cost, self.minutes = _both_known(side["cost_usd"], side["minutes"])
         self.unanswered, self.turns = _both_known(side["unanswered"], side["turns"])
+        self.failed, self.ended = _both_known(side["failed"], side["ended"])
         waits = _columns(
             records,
             f"""SELECT number, time_to_first_audio_s AS wait FROM records JOIN side USING (call) WHERE {IS_WAIT}
@@ -94,7 +102,8 @@ class Sample:
         """How many calls say something about the figure."""
         if field.startswith("wait"):
             return len(np.unique(self.call_of_wait))
-        return int(np.count_nonzero(self.minutes if field == "cost_per_minute_usd" else self.turns))
+        said = {"cost_per_minute_usd": self.minutes, "unanswered_share": self.turns, "calls_failed_share": self.ended}
+        return int(np.count_nonzero(said[field]))
 
     def draw(self, generator: np.random.Generator) -> dict[str, float]:
         """The figures of as many calls, drawn with replacement; nan where none of them says it."""
@@ -105,6 +114,7 @@ class Sample:
             "wait_p95_s": self._wait(ranks, 0.95),
             "cost_per_minute_usd": _ratio(times, self.cost, self.minutes),
             "unanswered_share": _ratio(times, self.unanswered, self.turns),
+            "calls_failed_share": _ratio(times, self.failed, self.ended),
         }
 
     def _wait(self, ranks: Array, of: float) -> float:
@@ -155,8 +165,8 @@ def _in_words(
 ) -> tuple[str, str]:
     (a, b), (low, high) = values, interval
     if a is None or b is None:
-        missing = " and ".join(visible(name) for name, value in zip(names, values, strict=True) if value is None)
-        return "unknown", f"unknown, {missing} does not say it"
+        missing = [visible(name) for name, value in zip(names, values, strict=True) if value is None]
+        return "unknown", f"unknown, {' and '.join(missing)} {'do' if len(missing) > 1 else 'does'} not say it"
     both = f"{measure.show(a)} → {measure.show(b)}"
     if low is None or high is None:
         few = f"fewer than {FEWEST_CALLS} calls on a side say it: too few to tell chance from change"
@@ -184,13 +194,13 @@ def gate(now: Figures, baseline: Figures, tolerance: float) -> list[Verdict]:
         is_now, was = getattr(now, measure.field), getattr(baseline, measure.field)
         passed = False
         if is_now is None:
-            words = f"{measure.name} was not measured"
+            words = f"{measure.name}: not measured"
         elif was is None:
-            words = f"{measure.name} is {measure.show(is_now)}, but the baseline does not hold it: record it again"
+            words = f"{measure.name}: {measure.show(is_now)}; the baseline does not hold it: record it again"
         else:
             passed = is_now <= was * (1 + tolerance) + 1e-12
-            words = f"{measure.name} is {measure.show(is_now)}, the baseline's is {measure.show(was)}"
-            words += "" if passed else f": more than {tolerance:.0%} worse".replace("%", " %")
+            words = f"{measure.name}: {measure.show(is_now)}, in the baseline {measure.show(was)}"
+            words += "" if passed else f", more than {tolerance:.0%} worse".replace("%", " %")
         verdicts.append(Verdict(measure.name, is_now, was, passed, words))
     for name, field in (("wait", "responses_without_wait"), ("cost", "responses_without_cost")):
         known_now, known_then = (
@@ -202,16 +212,27 @@ def gate(now: Figures, baseline: Figures, tolerance: float) -> list[Verdict]:
     return verdicts
 
 
+HOW = "A baseline is made with: uv run -m report --json > baseline.json"
+
+
+def no_baseline(problem: LoadError) -> LoadError:
+    """What is said of a baseline that cannot be read as records either: how a baseline is made, not how records are."""
+    return LoadError(f"--baseline {str(problem).removesuffix(HOW_RECORDS).rstrip(' .')}. {HOW}")
+
+
 def baseline_figures(path: Path) -> Figures | None:
     """The figures that `--json` wrote to a file, or `None` if it is no such file (but perhaps one of records).
 
     Raises:
-        LoadError: it is such a file, but of another version.
+        LoadError: it is empty, or such a file of another version. A figure that can be unknown may be missing.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text) if text else None
     except (OSError, ValueError, RecursionError):
         return None
+    if not text:  # what `> baseline.json` leaves where --json failed
+        raise LoadError(f"--baseline {visible(str(path))} is empty. {HOW}")
     if not isinstance(found, dict) or not isinstance(found.get("figures"), dict):
         return None
     values = found["figures"]
@@ -221,10 +242,8 @@ def baseline_figures(path: Path) -> Figures | None:
         if value is None and field.type not in (str, int):
             continue
         if field.name not in values or isinstance(value, bool) or not isinstance(value, wanted):
-            raise LoadError(
-                f"{visible(str(path))} is no baseline of this version ({field.name}): make it again with --json"
-            )
-    return Figures(**{field.name: values[field.name] for field in fields(Figures)})
+            raise LoadError(f"--baseline {visible(str(path))} is no baseline of this version ({field.name}). {HOW}")
+    return Figures(**{field.name: values.get(field.name) for field in fields(Figures)})
 
 
 def two_values(records: Records, by: str, a: str, b: str) -> tuple[tuple[Figures, Figures], tuple[Sample, Sample]]:

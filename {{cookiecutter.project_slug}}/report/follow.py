@@ -22,7 +22,8 @@ from rich.text import Text
 
 from realtime_metrics.log import visible
 
-from .load import LoadError
+from .load import NO_FAILURE, TOOL_CALL, WITH_ANSWER, LoadError
+from .terminal import have_no, plural
 
 EVERY_S = 1.0
 RECENT_S = 300.0
@@ -98,8 +99,10 @@ class Now:
     calls: dict[str, float] = field(default_factory=dict)
     """Those that run, and when each was heard of last."""
     recent: list[tuple[float, float | None, float | None]] = field(default_factory=list)
-    """Time, wait and cost of the last minutes' responses."""
+    """Time, wait and cost of the last minutes' responses; without tool calls whose cost comes with the answer."""
     silences: list[float] = field(default_factory=list)
+    failures: list[float] = field(default_factory=list)
+    """When a failure ended a call."""
     began: float | None = None
     last: deque[Text] = field(default_factory=lambda: deque(maxlen=LINES))
     ended: int = 0
@@ -121,10 +124,15 @@ class Now:
         if kind == "session":
             self.calls.pop(call)
             self.ended += 1
+            end = record.get("end_reason")
+            if isinstance(end, str) and end not in NO_FAILURE:
+                self.failures.append(at)
+                self.last.append(_begin(call, at).append(f"the call failed: {visible(end)}", style="bold red"))
         elif kind == "response":
             to_the_user = record.get("time_to_first_audio_from") == "user_speech_end"
             wait, cost = _number(record, "time_to_first_audio_s"), _number(record, "cost_usd")
-            self.recent.append((at, wait if to_the_user else None, cost))
+            if cost is not None or record.get("usage_reason") != WITH_ANSWER:
+                self.recent.append((at, wait if to_the_user else None, cost))
             self.last.append(_response(record, call, at, wait, cost))
         elif kind == "unanswered":
             self.silences.append(at)
@@ -134,17 +142,18 @@ class Now:
         """Lets go of what is no longer of the last minutes."""
         self.recent = [response for response in self.recent if response[0] >= now - RECENT_S]
         self.silences = [at for at in self.silences if at >= now - RECENT_S]
+        self.failures = [at for at in self.failures if at >= now - RECENT_S]
         self.calls = {call: at for call, at in self.calls.items() if at >= now - QUIET_S}
 
     def picture(self, path: Path, there: bool, now: float) -> Group:
-        """At most 16 lines, so that 80x24 has room for it and for what stood above."""
+        """At most 17 lines, so that 80x24 has room for it and for what stood above."""
         waits = sorted(wait for _, wait, _ in self.recent if wait is not None)
         costs = [cost for _, _, cost in self.recent if cost is not None]
         # in the first minute, the few responses that there are say little about an hour
         window_s = min(RECENT_S, max(60.0, now - (self.began or now)))
         hourly = f"${sum(costs) * 3600 / window_s:,.2f} an hour" if costs else "unknown"
         if unknown := len(self.recent) - len(costs):
-            hourly += f" ({unknown} of {len(self.recent)} responses have no known cost)"
+            hourly += f" ({have_no(unknown, len(self.recent))} known cost)"
         ranks = (
             ", ".join(f"p{of} {waits[-(-len(waits) * of // 100) - 1]:.2f} s" for of in (50, 90, 95))
             if waits
@@ -154,10 +163,11 @@ class Now:
         grid.add_column(style="bold", no_wrap=True)
         grid.add_column(no_wrap=True, overflow="ellipsis")
         grid.add_row("Calls now", f"{len(self.calls)}" + (f", {self.ended} ended" if self.ended else ""))
-        grid.add_row("Waits", f"{ranks} ({len(waits)} answers)")
+        grid.add_row("Waits", f"{ranks} ({plural(len(waits), 'answer')})")
         grid.add_row("Cost", hourly)
-        silences = f"{len(self.silences)}, the last {_ago(now - self.silences[-1])} ago" if self.silences else "none"
-        grid.add_row("No answer", Text(silences, style="bold red" if self.silences else ""))
+        for name, times in (("No answer", self.silences), ("Failed", self.failures)):
+            told = f"{len(times)}, the last {_ago(now - times[-1])} ago" if times else "none"
+            grid.add_row(name, Text(told, style="bold red" if times else ""))
         clock = datetime.fromtimestamp(now, UTC).strftime("%H:%M:%S UTC")
         head = Text(f"{visible(path.name)}  {clock}  ", style="bold", no_wrap=True, overflow="ellipsis")
         head.append("the last 5 minutes; Ctrl-C ends", style="not bold dim")
@@ -209,15 +219,27 @@ def _response(record: dict[str, Any], call: str, at: float, wait: float | None, 
     line = _begin(call, at)
     line.append(f"#{visible(str(record.get('turn', '?')))}".ljust(5))
     over = record.get("over_latency_budget") is True
-    line.append(
-        "wait unknown" if wait is None else f"{wait:8.2f} s  ", style="yellow" if wait is None or over else "cyan"
-    )
-    line.append("  cost unknown" if cost is None else f"  ${cost:.6f}", style="yellow" if cost is None else "")
+    if wait is None and record.get("time_to_first_audio_reason") == TOOL_CALL:
+        line.append(_tools(record))
+    else:
+        shown = "wait unknown" if wait is None else f"{wait:8.2f} s  "
+        line.append(shown, style="yellow" if wait is None or over else "cyan")
+    if cost is not None:
+        line.append(f"  ${cost:.6f}")
+    elif record.get("usage_reason") != WITH_ANSWER:
+        line.append("  cost unknown", style="yellow")
     marks = [("interrupted", "interrupted"), ("over_latency_budget", "over budget"), ("connection_lost", "lost")]
     for name, mark in marks:
         if record.get(name) is True:
             line.append(f"  {mark}", style="yellow")
     return line
+
+
+def _tools(record: dict[str, Any]) -> str:
+    """The tools that a response called: in place of a wait, which the answer has."""
+    tools = record.get("tools")
+    names = ", ".join(visible(str(name)) for name in tools) if isinstance(tools, list) else ""
+    return f"calls {names or 'a tool'}"
 
 
 def _unanswered(record: dict[str, Any], call: str, at: float) -> Text:

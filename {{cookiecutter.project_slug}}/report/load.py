@@ -21,6 +21,15 @@ import duckdb
 from realtime_metrics.log import visible
 
 KINDS = ("connection", "response", "unanswered", "session")
+NO_FAILURE = (
+    *("participant_disconnected", "participant_removed", "room_deleted", "user_initiated", "task_completed"),
+    *("cost_limit", "job_shutdown", "parent process shutdown", "user requested"),
+)
+"""Ends of a call that no failure is behind; the last two as older versions wrote them. Any other end is a failure."""
+TOOL_CALL = "no audio: the response was a tool call"
+"""`time_to_first_audio_reason` of a response that nobody waited for: its answer has the wait."""
+WITH_ANSWER = "the usage of a tool call comes with the answer"
+"""`usage_reason` of a response whose cost is part of its answer's."""
 MODALITIES = ("audio", "text", "image", "video", "document", "unknown")
 FIELDS = {
     "VARCHAR": (
@@ -139,10 +148,10 @@ def _read_all(records: Records, paths: Sequence[Path], progress: Callable[[float
         records.db.execute(f"DELETE FROM records WHERE kind NOT IN {KINDS}")
     _drop_repeated(records)
     if not records.rows("SELECT 1 FROM records LIMIT 1"):
-        raise LoadError(f"{records.names}: no line is a record of a call. {_HOW}")
+        raise LoadError(f"{records.names}: no line is a record of a call. {HOW}")
 
 
-_HOW = "The agent writes its records with METRICS_SINKS=jsonl, a demo with: uv run -m demo --jsonl metrics.jsonl"
+HOW = "The agent writes its records with METRICS_SINKS=jsonl, a demo with: uv run -m demo --jsonl metrics.jsonl"
 
 
 def _size(path: Path) -> int:
@@ -151,13 +160,13 @@ def _size(path: Path) -> int:
         with path.open("rb"):
             size = path.stat().st_size
     except FileNotFoundError:
-        raise LoadError(f"{shown} does not exist. {_HOW}") from None
+        raise LoadError(f"{shown} does not exist. {HOW}") from None
     except IsADirectoryError:
         raise LoadError(f"{shown} is a folder: name the files in it, like {shown}/metrics.jsonl*") from None
     except OSError as error:
         raise LoadError(f"{shown} cannot be read: {error.strerror}") from None
     if size == 0:
-        raise LoadError(f"{shown} is empty: no call has been recorded yet. {_HOW}")
+        raise LoadError(f"{shown} is empty: no call has been recorded yet. {HOW}")
     return size
 
 
@@ -255,11 +264,13 @@ def _leave_out(records: Records, since: datetime | None, session: str | None) ->
             "DELETE FROM records WHERE call IS DISTINCT FROM ? AND room IS DISTINCT FROM ?", [session] * 2
         )
         if not records.rows("SELECT 1 FROM records LIMIT 1"):
-            raise LoadError(f"no call {visible(session)!r} is in {records.names}; the latest are {', '.join(calls)}")
+            those = f"the only one is {calls[0]}" if len(calls) == 1 else f"the latest are {', '.join(calls)}"
+            raise LoadError(f"no call {visible(session)!r} is in {records.names}; {those}")
     if since is not None:
         [(untimed,)] = records.rows("SELECT count(*) FROM records WHERE time_s IS NULL")
         if untimed:
-            records.notes.append(f"{untimed:,} records say no time that can be read: left out, as --since is asked for")
+            what = "1 record says" if untimed == 1 else f"{untimed:,} records say"
+            records.notes.append(f"{what} no time that can be read: left out, as --since is asked for")
         [(last,)] = records.rows("SELECT max(time_s) FROM records")
         kept = "SELECT call FROM records GROUP BY call HAVING max(time_s) >= ?"
         records.db.execute(f"DELETE FROM records WHERE time_s IS NULL OR call NOT IN ({kept})", [since.timestamp()])

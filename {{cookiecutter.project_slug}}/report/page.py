@@ -31,8 +31,8 @@ def page(records: Records, figures: Figures, details: Details, groups: Sequence[
     notes = "".join(f'<p class="note">{escaped(note)}</p>' for note in records.notes)
     plots = [_waits(records), _over_time(records, figures), _cost_over_time(records, figures), _modalities(details)]
     plots += [
-        _growth(details, "input_tokens", "Context by turn", count),
-        _growth(details, "cost_usd", "Cost by turn", usd),
+        _growth(details, "input_tokens", "Context by response", count),
+        _growth(details, "cost_usd", "Cost by response", usd),
     ]
     return f"""<!doctype html>
 <html lang="en">
@@ -47,7 +47,7 @@ def page(records: Records, figures: Figures, details: Details, groups: Sequence[
 <h1>What the calls cost, and how long the callers waited</h1>
 <p class="faint">{escaped(title(records, [figures]))}</p>
 {notes}
-<div class="facts">{"".join(_fact(*fact) for fact in facts(figures, details))}</div>
+<div class="facts">{"".join(_fact(*fact) for fact in facts(figures, details, ("p50", "p95")))}</div>
 {_groups(groups, by) if by else ""}
 <div class="plots">{"".join(plot for plot in plots if plot)}</div>
 {_slowest(details)}
@@ -65,25 +65,25 @@ def _fact(name: str, figure: str, remarks: list[str]) -> str:
 
 def _groups(groups: Sequence[Figures], by: str) -> str:
     money = ("Cost", "a call", "a minute")
-    columns = (by, "Calls", "Minutes", *money, "Wait p50", "p95", "p99", "Unanswered", "Interrupted")
+    columns = (by, "Calls", "Minutes", *money, "Wait p50", "p95", "p99", "Unanswered", "Interrupted", "Failed")
     rows = []
     for g in groups[:MOST_ROWS]:
         minutes = UNKNOWN if g.minutes is None else f"{g.minutes:,.1f}"
         costs = [usd(cost) for cost in (g.cost_usd, g.cost_per_call_usd, g.cost_per_minute_usd)]
         waits = [seconds(wait) for wait in (g.wait_p50_s, g.wait_p95_s, g.wait_p99_s)]
         rows.append([g.value, count(g.calls), minutes, *costs, *waits, share(g.unanswered_share)])
-        rows[-1].append(share(g.interrupted_share))
+        rows[-1] += [share(g.interrupted_share), share(g.calls_failed_share)]
     more = f" (the first {MOST_ROWS} of {len(groups):,})" if len(groups) > MOST_ROWS else ""
     return html_table(f"By {by}{more}", columns, rows)
 
 
 def _slowest(details: Details) -> str:
-    columns = ("Call", "Turn", "When", "Wait", "Model", "Audio", "Playback", "Tools")
+    columns = ("Call", "Response", "When", "Wait", "Model", "Audio", "Playback", "Tools")
     rows = []
     for slow in details.slowest:
         when = UNKNOWN if slow.time_s is None else clock(slow.time_s, "%Y-%m-%d %H:%M:%S")
         parts = [seconds(part) for part in (slow.wait_s, slow.to_generation_s, slow.to_audio_s, slow.playback_s)]
-        tools = "none" if slow.tools_s is None else seconds(slow.tools_s)
+        tools = seconds(slow.tools_s) if slow.tools_s else "none"
         rows.append([slow.call, count(slow.turn), when, *parts, tools])
     return html_table("The slowest answers, and the parts of their waits", columns, rows) if rows else ""
 
@@ -191,7 +191,7 @@ def _modalities(details: Details) -> str:
 
 
 def _growth(details: Details, field: str, heading: str, show: Callable[[float | None], str]) -> str:
-    """A line over the turns that more than one call reached."""
+    """A line over the responses that more than one call reached."""
     grown = [(row.turn, getattr(row, field), row.responses) for row in details.growth]
     grown = [(turn, value, calls) for turn, value, calls in grown if value is not None and calls > 1]
     if len(grown) < 2 or not any(value for _, value, _ in grown):
@@ -200,13 +200,13 @@ def _growth(details: Details, field: str, heading: str, show: Callable[[float | 
     calls_of = {turn: calls for turn, _, calls in grown}
 
     def tell(turn: float, value: float) -> str:
-        return f"turn {turn:g}: {show(value)}, median of {calls_of[int(turn)]:,} calls"
+        return f"response {turn:g}: {show(value)}, median of {calls_of[int(turn)]:,} calls"
 
     body = plot.line([(turn, value) for turn, value, _ in grown], "a", tell)
     axis = [(tick, f"{tick:g}") for tick in round_ticks(grown[-1][0]) if tick >= 1]
     is_cost = field == "cost_usd"
     what = "cost" if is_cost else "input tokens"
-    caption = f"median {what} of a response, by its turn in the call: each one bills the whole conversation again"
+    caption = f"median {what} of a response, by its number in the call: each one bills the whole conversation again"
     return plot.draw(heading, caption, axis, short_usd if is_cost else short_number, body)
 
 
@@ -281,7 +281,7 @@ def _timeline(records: Records) -> str:
         body += f'<text x="{at}" y="128" text-anchor="middle">{tick:g} s</text>'
     silent_since = began
     for moment in moments:
-        about = f"turn {moment.turn}: waited {seconds(moment.wait_s)}, heard for {seconds(moment.heard_s)}"
+        about = f"response {moment.turn}: waited {seconds(moment.wait_s)}, heard for {seconds(moment.heard_s)}"
         if moment.waits_from > silent_since and moment.wait_s and not moment.requested:
             body += bar(0, "soft", silent_since, moment.waits_from, "the user's turn, until their last sound")
         if moment.in_vain:
@@ -300,10 +300,10 @@ def _timeline(records: Records) -> str:
         legend("a", "the agent is heard"),
     ]
     heading = f"The call with the longest wait: {chosen[0][0] or '(no id)'}"
-    return svg_figure(heading, "".join(keys), width, 134, body, scrolls=True) + _turns(moments, began)
+    return svg_figure(heading, "".join(keys), width, 134, body, scrolls=True) + _moments(moments, began)
 
 
-def _turns(moments: Sequence[Moment], began: float) -> str:
+def _moments(moments: Sequence[Moment], began: float) -> str:
     rows = []
     for moment in moments:
         row = [
@@ -316,6 +316,6 @@ def _turns(moments: Sequence[Moment], began: float) -> str:
         if moment.in_vain:
             row = ["", *row[1:3], "", "", "", ""]
         rows.append([*row, moment.remark])
-    columns = ("Turn", "After", "Wait", "Heard", "Input tokens", "Output tokens", "Cost", "")
+    columns = ("Response", "After", "Wait", "Heard", "Input tokens", "Output tokens", "Cost", "")
     more = f" (the first {MOST_ROWS})" if len(moments) == MOST_ROWS else ""
-    return html_table(f"Its turns{more}", columns, rows, texts=(7,), folded=True)
+    return html_table(f"Its responses, and waits in vain{more}", columns, rows, texts=(7,), folded=True)

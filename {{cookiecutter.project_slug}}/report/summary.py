@@ -12,14 +12,18 @@ from typing import Any
 
 from genai_prices import Usage, calc_price
 
-from .load import MODALITIES, Records, iso
+from .load import MODALITIES, NO_FAILURE, WITH_ANSWER, Records, iso
 
 BY = ("model", "voice", "customer", "revision", "agent_name")
 ALL = "all calls"
 NONE = "(none)"
 """Stands for the value of calls that have none, such as those without a customer."""
 
-_TURNS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+IS_WAIT = "kind = 'response' AND time_to_first_audio_from = 'user_speech_end' AND time_to_first_audio_s IS NOT NULL"
+_NO_COST = f"kind = 'response' AND cost_usd IS NULL AND usage_reason IS DISTINCT FROM '{WITH_ANSWER}'"
+_NO_WAIT = "kind = 'response' AND time_to_first_audio_s IS NULL"
+
+_SHOWN = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 _CALLS = f"""
     CREATE OR REPLACE TABLE calls AS SELECT
@@ -31,15 +35,13 @@ _CALLS = f"""
         coalesce(bill_usd, booked_usd) AS cost_usd,
         sum(unbooked_cost_usd) FILTER (kind = 'session') AS unbooked_usd,
         CASE WHEN bill_usd IS NOT NULL THEN coalesce(sum(without_usage) FILTER (kind = 'session'), 0)
-             ELSE count(*) FILTER (kind = 'response' AND cost_usd IS NULL) END AS without_cost,
+             ELSE count(*) FILTER ({_NO_COST}) END AS without_cost,
         coalesce(sum(duration_s) FILTER (kind = 'session'), ended - began) AS length_s,
         sum(user_turns) FILTER (kind = 'session') AS turns,
-        CASE WHEN turns IS NOT NULL THEN sum(unanswered) FILTER (kind = 'session') END AS unanswered
+        CASE WHEN turns IS NOT NULL THEN sum(unanswered) FILTER (kind = 'session') END AS unanswered,
+        bool_or(end_reason NOT IN {NO_FAILURE}) FILTER (kind = 'session') AS failed,
+        count(*) FILTER (kind = 'response') > 0 OR coalesce(bill_usd, 0) > 0 AS responded
     FROM records GROUP BY call"""
-
-IS_WAIT = "kind = 'response' AND time_to_first_audio_from = 'user_speech_end' AND time_to_first_audio_s IS NOT NULL"
-_NO_COST = "kind = 'response' AND cost_usd IS NULL"
-_NO_WAIT = "kind = 'response' AND time_to_first_audio_s IS NULL"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class Figures:
     calls: int
     calls_without_end: int
     """Calls that have no session record: they still run, or their process was killed."""
+    calls_failed: int | None
+    """Calls that a failure ended, of those that say why they ended."""
+    calls_failed_share: float | None
     began: str | None
     """Time of the first record, UTC in ISO 8601."""
     ended: str | None
@@ -62,7 +67,11 @@ class Figures:
     cost_usd: float | None
     """The bills of the calls that ended, and the responses of the others."""
     cost_per_call_usd: float | None
+    """Of the calls whose cost is known; without `calls_without_response`, which would make it look cheaper."""
     cost_per_minute_usd: float | None
+    """Of the same calls."""
+    calls_without_response: int | None
+    """Calls that had no response, and cost nothing."""
     calls_without_bill: int
     """Calls whose cost is the sum of their responses, as no session record says it."""
     unbooked_usd: float | None
@@ -125,7 +134,10 @@ class Slow:
 
 @dataclass(frozen=True)
 class Growth:
-    """How the context, and so the cost of a turn, grows: medians over the calls that reached this turn."""
+    """How the context, and so the cost of a response, grows: medians over the calls that had so many.
+
+    `turn` is the response's number, as in the records.
+    """
 
     turn: int
     responses: int
@@ -158,7 +170,8 @@ def figures(records: Records, by: str | None = None) -> list[Figures]:
         SELECT {group} AS value, count(*), count(*) FILTER (NOT closed), min(began), max(ended), sum(length_s) / 60,
             sum(turns)::BIGINT, sum(cost_usd), count(*) FILTER (bill_usd IS NULL), sum(unbooked_usd),
             sum(without_cost)::BIGINT, sum(unanswered)::BIGINT, sum(turns) FILTER (unanswered IS NOT NULL)::BIGINT,
-            count(cost_usd), sum(length_s) FILTER (cost_usd IS NOT NULL) / 60
+            count(cost_usd) FILTER (responded), sum(length_s) FILTER (responded AND cost_usd IS NOT NULL) / 60,
+            count(*) FILTER (NOT responded), count(failed), count(*) FILTER (failed)
         FROM calls GROUP BY value ORDER BY 2 DESC, value""")
     of_records = records.rows(f"""
         SELECT {group} AS value, count(*) FILTER (kind = 'response'),
@@ -176,13 +189,15 @@ def figures(records: Records, by: str | None = None) -> list[Figures]:
 
 def _figures(value: str, of_calls: list[Any], of_records: list[Any]) -> Figures:
     calls, open_calls, began, ended, minutes, turns, cost, without_bill, unbooked, without_cost = of_calls[:10]
-    unanswered_turns, of_turns, calls_with_cost, minutes_with_cost = of_calls[10:]
+    unanswered_turns, of_turns, calls_with_cost, minutes_with_cost, without_response, ended_how, failed = of_calls[10:]
     responses, waits, without_wait, ranks, greeting, unanswered, known, interrupted, *others = of_records
     p50, p90, p95, p99, longest = ranks or [None] * 5
     return Figures(
         value=value,
         calls=calls,
         calls_without_end=open_calls,
+        calls_failed=failed if ended_how else None,
+        calls_failed_share=_per(failed, ended_how),
         began=iso(began),
         ended=iso(ended),
         minutes=minutes,
@@ -191,6 +206,7 @@ def _figures(value: str, of_calls: list[Any], of_records: list[Any]) -> Figures:
         cost_usd=cost,
         cost_per_call_usd=_per(cost, calls_with_cost),
         cost_per_minute_usd=_per(cost, minutes_with_cost),
+        calls_without_response=without_response,
         calls_without_bill=without_bill,
         unbooked_usd=unbooked,
         responses_without_cost=without_cost,
@@ -225,7 +241,7 @@ def details(records: Records) -> Details:
         models=[
             Model(*row)
             for row in records.rows(f"""
-                SELECT coalesce(model, '{NONE}') AS name, count(*), sum(cost_usd), count(*) FILTER (cost_usd IS NULL)
+                SELECT coalesce(model, '{NONE}') AS name, count(*), sum(cost_usd), count(*) FILTER ({_NO_COST})
                 FROM records WHERE kind = 'response' GROUP BY name ORDER BY 3 DESC NULLS LAST, name""")
         ],
         modalities=modalities,
@@ -251,11 +267,11 @@ def details(records: Records) -> Details:
     )
 
 
-def some_turns(growth: list[Growth]) -> list[Growth]:
-    """A handful of turns, from the first to the last that is no single call's."""
+def some_responses(growth: list[Growth]) -> list[Growth]:
+    """A handful, from the first to the last that is no single call's."""
     several = [grown for grown in growth if grown.input_tokens is not None or grown.cost_usd is not None]
     several = [grown for grown in several if grown.responses > 1] or several
-    return [grown for grown in several if grown.turn in _TURNS or grown is several[-1]] if len(several) > 1 else []
+    return [grown for grown in several if grown.turn in _SHOWN or grown is several[-1]] if len(several) > 1 else []
 
 
 def _reasons(records: Records, field: str, where: str) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """The report in the terminal: fits 80 columns, and says what is unknown, with its number."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -9,7 +11,7 @@ from realtime_metrics.log import visible
 
 from .compare import Comparison, Verdict
 from .load import Records
-from .summary import Details, Figures, some_turns
+from .summary import Details, Figures, some_responses
 
 UNKNOWN = "unknown"
 
@@ -42,12 +44,24 @@ def plural(number: float, what: str) -> str:
     return f"{number:,.0f} {what}" if number == 1 else f"{number:,.0f} {what}s"
 
 
+def have_no(number: int, responses: int) -> str:
+    return f"{number:,} of {plural(responses, 'response')} {'has' if number == 1 else 'have'} no"
+
+
 def counts(found: dict[str, int]) -> str:
     return ", ".join(f"{visible(name)} ({times:,})" for name, times in found.items())
 
 
-def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]]:
-    """The figures in words: a name, its figure, and what there is to say about it."""
+def reasons(found: dict[str, int]) -> str:
+    """Without its number where there is one only: what it is said of has been counted."""
+    return visible(next(iter(found))) if len(found) == 1 else counts(found)
+
+
+RANKS = ("p50", "p90", "p95", "p99")
+
+
+def facts(figures: Figures, details: Details, ranks: Sequence[str] = RANKS) -> list[tuple[str, str, list[str]]]:
+    """The figures in words: a name, its figure, and what there is to say about it; of the wait these percentiles."""
     f = figures
     size = f"{plural(f.calls, 'call')}, " + ("length unknown" if f.minutes is None else f"{f.minutes:,.1f} minutes")
     turns = "the number of the user's turns is unknown" if f.turns is None else f"{plural(f.turns, 'turn')} of the user"
@@ -55,25 +69,32 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     if f.calls_without_end:
         calls.append(f"{plural(f.calls_without_end, 'call')} without an end: running, or killed")
 
+    failed = f"{share(f.calls_failed_share)} of the calls" + (f" ({f.calls_failed:,})" if f.calls_failed else "")
+    if f.calls_failed_share is None:
+        failed = f"{UNKNOWN}: no session's record says how its call ended"
+    ends = [f"why calls ended: {counts(details.ends)}"] if details.ends else []
+
     price = f"{usd(f.cost_per_call_usd)} a call, {usd(f.cost_per_minute_usd)} a minute"
-    bills = f.calls - f.calls_without_bill
-    cost = [f"of {plural(bills, 'call')} the session's bill, which holds all usage"] if bills else []
+    cost = [price]
+    if f.calls_without_response:
+        cost.append(f"not counting {plural(f.calls_without_response, 'call')} without any response")
+    if bills := f.calls - f.calls_without_bill:
+        cost.append(f"from the {'bill' if bills == 1 else 'bills'} of {plural(bills, 'call')}, with all usage")
     if f.calls_without_bill:
-        cost.append(f"of {plural(f.calls_without_bill, 'call')} the sum of the responses: there is no bill")
+        cost.append(f"{plural(f.calls_without_bill, 'call')} without a bill: the responses are added up")
     if f.unbooked_usd:
         cost.append(f"{usd(f.unbooked_usd)} of it is usage that belongs to no response")
     if f.responses_without_cost:
         why = ", ".join(map(visible, details.reasons_without_cost)) or "no usage"
-        cost.append(f"{_have_no(f.responses_without_cost, f)} known cost: {why}")
+        cost.append(f"{have_no(f.responses_without_cost, f.responses)} known cost: {why}")
 
     waits = []
     if f.responses_without_wait:
-        why = counts(details.reasons_without_wait)
-        waits.append(f"{_have_no(f.responses_without_wait, f)} known wait: {why}")
-    ranks = [("p50", f.wait_p50_s), ("p90", f.wait_p90_s), ("p95", f.wait_p95_s), ("p99", f.wait_p99_s)]
+        why = reasons(details.reasons_without_wait).replace("no audio: ", "no audio, ")  # one colon is enough
+        waits.append(f"{have_no(f.responses_without_wait, f.responses)} known wait: {why}")
     wait = UNKNOWN
     if f.waits:
-        wait = ", ".join(f"{name} {seconds(value)}" for name, value in ranks)
+        wait = ", ".join(f"{rank} {seconds(getattr(f, f'wait_{rank}_s'))}" for rank in ranks)
         waits.insert(0, f"{plural(f.waits, 'answer')}, the slowest took {seconds(f.wait_max_s)}")
     if f.greeting_p50_s is not None:
         waits.append(f"for the greeting: p50 {seconds(f.greeting_p50_s)}")
@@ -81,29 +102,24 @@ def facts(figures: Figures, details: Details) -> list[tuple[str, str, list[str]]
     unanswered = f"{share(f.unanswered_share)} of the user's turns"
     if f.unanswered_share is None:
         unanswered = f"{UNKNOWN}: no session's record says it"
-    why = counts(details.reasons_unanswered)
-    silences = [f"{plural(f.unanswered, 'time')} no answer: {why}"] if f.unanswered else []
+    why = reasons(details.reasons_unanswered)
+    silences = [f"{plural(f.unanswered, 'wait')} without an answer: {why}"] if f.unanswered else []
     interrupted = f"{share(f.interrupted_share)} of the responses" + (f" ({f.interrupted:,})" if f.interrupted else "")
     over = [f"the user spoke over {plural(f.talk_overs, 'response')}, typically {seconds(f.talk_over_p50_s)}"]
     reconnects = "reconnects unknown" if f.reconnects is None else plural(f.reconnects, "reconnect")
     errors = f"errors: {counts(details.errors)}" if details.errors else "no errors"
     if f.calls_without_end == f.calls:
         errors = "errors unknown"
-    ends = [f"calls ended by {counts(details.ends)}"] if details.ends else []
-    if f.network_round_trip_p50_s is not None:
-        ends.append(f"round trip of the network: p50 {seconds(f.network_round_trip_p50_s)}")
+    trip = f"round trip of the network: p50 {seconds(f.network_round_trip_p50_s)}"
     return [
         ("Calls", size, calls),
-        ("Cost", usd(f.cost_usd), [price, *cost]),
+        ("Failed", failed, ends),
+        ("Cost", usd(f.cost_usd), cost),
         ("Wait", wait, waits),
         ("Unanswered", unanswered, silences),
         ("Interrupted", interrupted, over if f.talk_overs else []),
-        ("Connection", f"{reconnects}, {errors}", ends),
+        ("Connection", f"{reconnects}, {errors}", [trip] if f.network_round_trip_p50_s is not None else []),
     ]
-
-
-def _have_no(number: int, figures: Figures) -> str:
-    return f"{number:,} of {plural(figures.responses, 'response')} {'has' if number == 1 else 'have'} no"
 
 
 def show(console: Console, records: Records, figures: Figures, details: Details) -> None:
@@ -118,14 +134,16 @@ def show(console: Console, records: Records, figures: Figures, details: Details)
             said.append(f"\n{remark}", style="not bold default")
         grid.add_row(name, said)
     console.print(grid)
+    console.print()
 
     if details.slowest:
-        table = _table("Slowest answers", "Wait", "Turn", "Call", "Its parts")
+        table = _table("Slowest answers", "Wait", "Response", "Call", "Its parts")
         for slow in details.slowest:
             parts = [("model", slow.to_generation_s), ("audio", slow.to_audio_s), ("playback", slow.playback_s)]
-            parts += [("tools", slow.tools_s)] if slow.tools_s is not None else []
-            shown = ", ".join(f"{name} {value:.2f}" for name, value in parts if value is not None)
-            table.add_row(seconds(slow.wait_s), count(slow.turn), visible(slow.call), shown or UNKNOWN)
+            known = [(name, f"{value:.2f}") for name, value in [*parts, ("tools", slow.tools_s)] if value is not None]
+            shown = ", ".join(f"{name} {value}" for name, value in known if value != "0.00")
+            none = "none" if known else UNKNOWN
+            table.add_row(seconds(slow.wait_s), count(slow.turn), visible(slow.call), shown or none)
         console.print(table)
     if len(details.models) > 1:
         table = _table("Cost by model", "Model", "Responses", "Cost", "Without a cost")
@@ -140,8 +158,9 @@ def show(console: Console, records: Records, figures: Figures, details: Details)
         console.print(table)
         if details.modalities_note:
             console.print(Text(f"Cost by modality is unknown: {visible(details.modalities_note)}."))
-    if growth := some_turns(details.growth):
-        table = _table("How a call grows dearer", "Turn", "Calls", "Input tokens", "Cost of the turn")
+    if growth := some_responses(details.growth):
+        some = " (a selection)" if len(growth) < len(details.growth) else ""
+        table = _table(f"How a call grows dearer{some}", "Response", "Calls", "Input tokens", "Its cost")
         for grown in growth:
             table.add_row(count(grown.turn), count(grown.responses), count(grown.input_tokens), usd(grown.cost_usd))
         console.print(table)
@@ -150,7 +169,8 @@ def show(console: Console, records: Records, figures: Figures, details: Details)
 def show_groups(console: Console, records: Records, by: str, groups: list[Figures]) -> None:
     """A line for each value of a field."""
     heading(console, records, groups)
-    table = _table("", by, "Calls", "Cost", "a minute", "p50", "p95", "No answer", "Cut")
+    table = _table("", by, "Calls", "Cost", "a\nminute", "p50", "p95", "No\nanswer", "Cut", "Failed")
+    table.show_edge = False  # each column more leaves less room for the value's name
     for group in groups:
         table.add_row(
             visible(group.value),
@@ -159,14 +179,13 @@ def show_groups(console: Console, records: Records, by: str, groups: list[Figure
             usd(group.cost_per_minute_usd),
             _short(group.wait_p50_s),
             _short(group.wait_p95_s),
-            "?" if group.unanswered_share is None else share(group.unanswered_share),
-            "?" if group.interrupted_share is None else share(group.interrupted_share),
+            *(_short_percent(part) for part in (group.unanswered_share, group.interrupted_share)),
+            _short_percent(group.calls_failed_share),
         )
     console.print(table)
-    console.print(
-        Text("p50, p95: wait for an answer in seconds. No answer: of the user's turns. Cut: interrupted responses.")
-    )
-    console.print(Text("?: unknown."))
+    console.print(Text("\na minute: of calls with a response. p50, p95: wait for an answer, in seconds."))
+    console.print(Text("In %: the user's turns without an answer, responses that were cut short, calls"))
+    console.print(Text("that a failure ended. ?: unknown."))
 
 
 def show_comparison(
@@ -236,3 +255,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _short(value: float | None) -> str:
     return "?" if value is None else f"{value:.2f}"
+
+
+def _short_percent(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1%}".removesuffix("%")

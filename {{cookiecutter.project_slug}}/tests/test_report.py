@@ -1,18 +1,23 @@
 """`uv run -m report`: what it says of a file of records, and how it says that it does not know."""
 
 import gzip
+import io
 import json
 import re
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from realtime_metrics.log import visible
+from realtime_metrics.usage import WITH_ANSWER
 from report.__main__ import main
 from report.follow import Now, Tail
+from report.load import TOOL_CALL
 
 Run = Callable[..., tuple[int, str, str]]
 Record = dict[str, Any]
@@ -115,8 +120,116 @@ def test_the_bill_of_a_call_is_its_sessions_and_else_the_sum_of_its_responses(ru
     write(Path("metrics.jsonl"), [*call("A", cost_usd=0.5, unbooked_cost_usd=0.1), response("B", 2)])
     _, out, _ = run()
     assert "$0.5020" in out
-    assert "of 1 call the sum of the responses: there is no bill" in out
+    assert "1 call without a bill: the responses are added up" in out
     assert "$0.1000 of it is usage that belongs to no response" in out
+
+
+def test_each_thing_is_said_once_and_in_english(run: Run) -> None:
+    why = {"time_to_first_audio_reason": TOOL_CALL}
+    unanswered = record("unanswered", "A", 30) | {"waited_s": 8.0, "reason": "no_response"}
+    write(Path("metrics.jsonl"), [response("A", 2), response("A", 3, None, **why), unanswered, session("A")])
+    out = " ".join(run()[1].split())
+    assert "from the bill of 1 call, with all usage" in out
+    assert "1 of 2 responses has no known wait: no audio, the response was a tool call Unanswered" in out
+    assert "1 wait without an answer: no_response Interrupted" in out
+
+
+def test_a_slow_answer_takes_one_line_and_a_heading_stands_apart(run: Run) -> None:
+    parts = {"time_to_generation_s": 0.42, "generation_to_audio_s": 0.16, "playback_latency_s": 0.02, "tools_s": 0.0}
+    records = [record | {"session_id": "AJ_AbCdEfGhIjKl"} for record in [response("A", 2, 0.6, **parts), session("A")]]
+    write(Path("metrics.jsonl"), records)
+    out = run()[1]
+    assert re.search(r"AJ_AbCdEfGhIjKl +model 0\.42, audio 0\.16, playback 0\.02 *\n", out)
+    assert re.search(r"\n *\nSlowest answers", out)
+
+
+def test_a_turn_is_the_users_and_a_response_has_its_number(run: Run) -> None:
+    unanswered = record("unanswered", "A", 30) | {"waited_s": 8.0, "reason": "no_response"}
+    write(Path("metrics.jsonl"), [*call("A", (0.5, 0.5, 0.5)), *call("B"), unanswered])
+    out = run()[1]
+    assert "8 turns of the user" in out
+    assert re.search(r"Wait +Response +Call", out)
+    assert re.search(r"Response +Calls +Input tokens +Its cost", out)
+    run("--html", "page.html")
+    page = Path("page.html").read_text("utf-8")
+    assert "8 turns of the user" in page
+    assert not re.search(r">Turn<|[Bb]y turn|turn \d|Its turns", page)
+
+
+def test_a_selection_of_responses_is_said_to_be_one(run: Run) -> None:
+    write(Path("metrics.jsonl"), call("A", (0.5,)))
+    assert re.search(r"How a call grows dearer *\n", run()[1])
+    write(Path("metrics.jsonl"), call("A", (0.5,) * 6))  # the fourth and sixth are not shown
+    assert "How a call grows dearer (a selection)" in run()[1]
+
+
+def failed(name: str, end: str = "api_key_refused", **other: Any) -> list[Record]:
+    """A call that ended before anything was said."""
+    nothing = {"duration_s": 30.0, "user_turns": 0, "unanswered": 0, "cost_usd": 0.0, "end_reason": end}
+    return [session(name, **nothing, **other)]
+
+
+def test_a_call_that_a_failure_ended_is_told_wherever_calls_are(run: Run) -> None:
+    broken = [record for name in "BCD" for record in failed(name)]
+    write(Path("metrics.jsonl"), [*call("A"), *broken])
+    out = run()[1]
+    assert re.search(r"Failed +75\.0 % of the calls \(3\)", out)
+    assert "why calls ended: api_key_refused (3), room_deleted (1)" in out
+    figures = json.loads(run("--json")[1])["figures"]
+    assert (figures["calls_failed"], figures["calls_failed_share"]) == (3, 0.75)
+    assert re.search(r"gemini.* 75\.0\s", run("--by", "model")[1])
+    run("--html", "page.html", "--by", "model")
+    page = Path("page.html").read_text("utf-8")
+    assert "75.0 % of the calls (3)" in page
+    assert "<td>75.0 %</td>" in page
+
+
+def test_a_call_without_a_response_makes_no_call_and_no_minute_cheaper(run: Run) -> None:
+    write(Path("metrics.jsonl"), [*call("A"), *failed("B")])
+    figures = json.loads(run("--json")[1])["figures"]
+    assert figures["cost_per_minute_usd"] == figures["cost_per_call_usd"] == 0.03
+    assert figures["calls_without_response"] == 1
+    assert "$0.0300 a call, $0.0300 a minute not counting 1 call without any response" in " ".join(run()[1].split())
+
+
+@pytest.mark.parametrize(
+    ("end", "share"),
+    [
+        *(("error", 1), ("server_lost", 1), ("job_crashed", 1), ("http_503", 1), ("connection_closed_1011", 1)),
+        *(("participant_disconnected", 0), ("participant_removed", 0), ("room_deleted", 0), ("user_initiated", 0)),
+        *(("task_completed", 0), ("cost_limit", 0), ("job_shutdown", 0), (None, None)),
+    ],
+)
+def test_what_ends_a_call_is_a_failure_or_not(end: str, share: float | None, run: Run) -> None:
+    write(Path("metrics.jsonl"), call(end_reason=end))
+    assert json.loads(run("--json")[1])["figures"]["calls_failed_share"] == share
+
+
+def test_more_failed_calls_do_not_pass_the_gate_and_are_compared(run: Run) -> None:
+    write(Path("metrics.jsonl"), [record for name in "ABCDE" for record in call(name)])
+    baseline = json.loads(run("--json")[1])
+    Path("baseline.json").write_text(json.dumps(baseline))
+    assert run("--baseline", "baseline.json")[0] == 0
+    write(Path("after.jsonl"), [record for name in "FGHIJ" for record in [*call(name), *failed(f"{name}{name}")]])
+    code, out, _ = run("after.jsonl", "--baseline", "baseline.json")
+    assert code == 1
+    assert "FAILED  Failed calls: 50.00 %, in the baseline 0.00 %, more than 10 % worse" in out
+    assert out.count("ok    ") == 4
+    out = " ".join(run("--compare", "metrics.jsonl", "after.jsonl")[1].split())
+    assert re.search(r"Failed calls: 0\.00 % → 50\.00 % \(\+.*\): higher, by more than chance", out)
+    assert "Cost a minute: $0.03000 → $0.03000 (+$0.00000 to +$0.00000)" in out
+
+
+def test_a_baseline_without_a_figure_is_used_for_the_others_and_that_one_does_not_pass(run: Run) -> None:
+    write(Path("metrics.jsonl"), call())
+    baseline = json.loads(run("--json")[1])
+    for name in ("calls_failed", "calls_failed_share", "calls_without_response"):
+        del baseline["figures"][name]
+    Path("baseline.json").write_text(json.dumps(baseline))
+    code, out, _ = run("--baseline", "baseline.json")
+    assert code == 1
+    assert "FAILED  Failed calls: 0.00 %; the baseline does not hold it: record it again" in out
+    assert out.count("ok    ") == 4
 
 
 def test_a_line_for_each_value_of_a_field(run: Run) -> None:
@@ -204,6 +317,16 @@ def test_one_call_is_chosen_by_its_id_or_room(run: Run) -> None:
     assert "no call 'C' is in metrics.jsonl; the latest are" in err
 
 
+def test_one_is_not_spoken_of_as_several_nor_two_as_one(run: Run) -> None:
+    write(Path("metrics.jsonl"), [*call("A"), record("connection", "A", 1) | {"timestamp": "noon"}])
+    assert "the only one is A" in run("--session", "C")[2]
+    assert "1 record says no time that can be read" in " ".join(run("--since", "2026-11-01")[1].split())
+    write(Path("other.jsonl"), [response("B", 2)])
+    write(Path("third.jsonl"), [response("C", 2)])
+    out = " ".join(run("--compare", "other.jsonl", "third.jsonl")[1].split())
+    assert "Unanswered turns: unknown, other.jsonl and third.jsonl do not say it" in out
+
+
 def test_csv_has_a_line_a_call_and_no_formulas(run: Run) -> None:
     write(Path("metrics.jsonl"), [*call("=1+1"), *call("B")])
     lines = run("--csv")[1].splitlines()
@@ -241,6 +364,7 @@ def test_the_page_needs_no_network_and_no_script(run: Run) -> None:
     page = Path("page.html").read_text("utf-8")
     assert not re.search(r"https?://|<script|<link|url\(", page)
     assert "How long callers waited" in page
+    assert '<h2>Wait</h2><div class="figure">p50 0.50 s, p95 0.60 s</div>' in page
     assert "8.00 s, no answer: no_response" in page
 
 
@@ -280,13 +404,13 @@ def test_the_gate_fails_what_is_worse_or_was_not_measured(run: Run) -> None:
     write(Path("metrics.jsonl"), call(waits=(0.5, 0.6, 0.7)))
     code, out, _ = run("--baseline", "baseline.json")
     assert code == 1
-    assert "FAILED  Median wait is 0.600 s, the baseline's is 0.500 s: more than 10 % worse" in out
+    assert "FAILED  Median wait: 0.600 s, in the baseline 0.500 s, more than 10 % worse" in out
     assert run("--baseline", "baseline.json", "--tolerance", "30")[0] == 0
 
     write(Path("metrics.jsonl"), [record | {"cost_usd": None} for record in call()])
     code, out, _ = run("--baseline", "baseline.json")
     assert code == 1
-    assert "FAILED  Cost a minute was not measured" in out
+    assert "FAILED  Cost a minute: not measured" in out
 
     write(Path("metrics.jsonl"), [*call(), *(response("A", turn, None) for turn in range(10, 20))])
     code, out, _ = run("--baseline", "baseline.json")
@@ -302,6 +426,26 @@ def test_a_baseline_may_be_records_and_one_that_is_neither_is_refused(run: Run) 
     code, _, err = run("--baseline", "other.json")
     assert code == 2
     assert "other.json is no baseline of this version" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "--baseline base.json does not exist."),
+        ("", "--baseline base.json is empty. A baseline"),
+        ("# A project\n", "--baseline base.json: no line is a record of a call."),
+        ('{"figures": {"calls": 1}}', "--baseline base.json is no baseline of this version"),
+    ],
+)
+def test_what_is_no_baseline_is_answered_with_how_one_is_made(content: str | None, said: str, run: Run) -> None:
+    write(Path("metrics.jsonl"), call())
+    if content is not None:
+        Path("base.json").write_text(content)
+    code, out, err = run("--baseline", "base.json")
+    assert (code, out) == (2, "")
+    assert err.startswith(said)
+    assert err.endswith("A baseline is made with: uv run -m report --json > baseline.json\n")
+    assert "METRICS_SINKS" not in err
 
 
 def test_a_followed_file_may_be_rotated_cut_and_half_written(tmp_path: Path) -> None:
@@ -330,3 +474,52 @@ def test_the_live_view_knows_the_calls_that_run(tmp_path: Path) -> None:
     assert list(now.calls) == ["A"]
     assert now.ended == 1
     assert now.broken == 2
+
+
+def drawn(now: Now) -> str:
+    """What `--follow` shows of these records, with the styles that the terminal is told."""
+    console = Console(force_terminal=True, color_system="standard", width=80, file=io.StringIO())
+    at = datetime(2026, 11, 1, 8, 1, tzinfo=UTC).timestamp()
+    console.print(now.picture(Path("metrics.jsonl"), there=True, now=at))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_live_view_shows_a_failed_call_in_red() -> None:
+    now = Now()
+    for record in [*call("A"), *failed("B")]:
+        now.take(json.dumps(record).encode())
+    red = "\x1b[1;31m"
+    assert f"{red}the call failed: api_key_refused" in drawn(now)
+    assert f"{red}1, the last 1 s ago" in drawn(now)
+    now.forget(datetime(2026, 11, 1, 9, tzinfo=UTC).timestamp())
+    assert now.failures == []
+
+
+def tool_call(name: str, turn: int) -> Record:
+    """A response as AI Studio sends it: no audio, and its usage comes with the answer."""
+    why = {"time_to_first_audio_reason": TOOL_CALL, "usage_reason": WITH_ANSWER, "tools": ["get_next_train"]}
+    return response(name, turn, None, cost_usd=None, time_to_first_audio_from=None, **why)
+
+
+def test_a_tool_call_lacks_nothing_in_the_live_view_and_no_cost_in_the_report(run: Run) -> None:
+    records = [greeting("A"), tool_call("A", 2), response("A", 3)]
+    now = Now()
+    for record in records:
+        now.take(json.dumps(record).encode())
+    seen = re.sub(r"\x1b\[[\d;]*m", "", drawn(now))
+    assert re.search(r"#2 +calls get_next_train *$", seen, re.MULTILINE)
+    assert "unknown" not in seen
+    assert "no known cost" not in seen
+    assert "(1 answer)" in seen
+
+    write(Path("metrics.jsonl"), records)  # the call still runs: there is no bill
+    assert json.loads(run("--json")[1])["figures"]["responses_without_cost"] == 0
+
+
+def test_a_response_of_unknown_cost_is_told_in_the_live_view() -> None:
+    now = Now()
+    for record in [response("A", 2, cost_usd=None), response("A", 3)]:
+        now.take(json.dumps(record).encode())
+    assert "1 of 2 responses has no known cost" in drawn(now)
+    assert "cost unknown" in drawn(now)

@@ -8,8 +8,11 @@ from itertools import islice
 from typing import Any
 
 import pytest
+from livekit.agents import CloseReason
 
 from demo.agent_process import PROJECT
+from realtime_metrics.watch import _ENDS
+from report.load import NO_FAILURE
 from tests.proof.report import records
 from tests.proof.report.records import Record
 
@@ -60,6 +63,11 @@ def test_turns(made: list[Record], said: dict[str, Any]) -> None:
     assert figures["unanswered"] == sum(r["kind"] == "unanswered" for r in made)
     responses = [r for r in made if r["kind"] == "response"]
     assert figures["interrupted_share"] == sum(r["interrupted"] for r in responses) / len(responses)
+
+
+def test_each_end_that_a_call_can_have_is_known_for_a_failure_or_for_none() -> None:
+    ends = {*(reason.value for reason in CloseReason), *_ENDS.values()}
+    assert ends - set(NO_FAILURE) == {"error", "server_lost"}
 
 
 @pytest.mark.parametrize("count", range(1, 201))

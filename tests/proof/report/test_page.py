@@ -45,7 +45,7 @@ def test_every_plot_has_something_in_it(page: Page) -> None:
     headings = page.value("[...document.querySelectorAll('figure h2')].map(h => h.textContent)")
     assert headings[:6] == [
         *("How long callers waited", "Waits over time", "Cost over time", "Tokens by modality"),
-        *("Context by turn", "Cost by turn"),
+        *("Context by response", "Cost by response"),
     ]
     assert headings[6].startswith("The call with the longest wait: AJ_")
     counts = page.value("[...document.querySelectorAll('svg')].map(s => s.querySelectorAll('rect, circle').length)")
