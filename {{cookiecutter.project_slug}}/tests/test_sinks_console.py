@@ -241,7 +241,7 @@ def test_the_time_of_tools_is_told_beside_the_wait_and_not_cut_off_at_80_columns
     assert rows["Time to First Audio"] == f"{told} (since the user stopped speaking)"
     assert told in shown(record)
     quick = dict(response_rows(response_record(tools=["get_next_train"], tools_s=0.01)))
-    assert quick["Time to First Audio"] == "0.616 s, get_next_train (since the user stopped speaking)"
+    assert quick["Time to First Audio"] == "0.616 s, tool get_next_train (since the user stopped speaking)"
 
 
 def test_how_much_of_the_answer_was_heard_is_told() -> None:

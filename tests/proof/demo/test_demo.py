@@ -195,7 +195,7 @@ def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_2() -> None:
     assert refused.stderr == "--scenario 'nowhere/nope.toml' cannot be read: No such file or directory\n"
 
 
-@pytest.mark.parametrize("name_or_file", ["invalid-key", "tool-call-slow", str(FILES["unknown-model"])])
+@pytest.mark.parametrize("name_or_file", ["invalid-key", str(FILES["unknown-model"])])
 def test_a_scenario_ends_as_it_expects(name_or_file: str) -> None:
     played = run_demo("--scenario", name_or_file)
     assert played.returncode == 0, played.stdout + played.stderr

@@ -201,7 +201,9 @@ def _wait(record: ResponseRecord) -> str:
 def tools_told(wait: Wait) -> str:
     """Which tools ran, and how long that was inside the wait; empty where none did."""
     tools = ", ".join(wait.tools)
-    return f"{tools} took {wait.tools_s:.1f} s" if tools and wait.tools_s and wait.tools_s >= 0.05 else tools
+    if tools and wait.tools_s and wait.tools_s >= 0.05:
+        return f"{tools} took {wait.tools_s:.1f} s"
+    return tools and f"tool {tools}"
 
 
 def _waits(record: SessionRecord) -> str:
