@@ -179,7 +179,10 @@ def test_a_file_that_no_record_can_be_written_to_is_told_before_an_agent_starts(
 def test_the_help_of_a_program_says_how_this_project_runs_it(program: str) -> None:
     shown = subprocess.run([sys.executable, "-m", program, "--help"], cwd=PROJECT, capture_output=True, check=True)
     assert shown.stdout.startswith(f"usage: uv run -m {program} ".encode())
-    assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+def test_the_help_of_the_demo_fits_80_columns() -> None:
+    assert max(map(len, run_demo("--help").stdout.splitlines())) <= 80
 
 
 def test_an_unknown_scenario_is_one_line_and_exit_code_2() -> None:

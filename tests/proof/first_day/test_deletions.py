@@ -35,11 +35,12 @@ def _delete(project: Path, row: list[str]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=not path.parent.exists())  # docs/ went with a row of its own
-    for group in re.findall(r"the group `(\w+)` and in the group `dev` the line that includes it", row[1]):
+    for group in re.findall(r"`pyproject.toml` the group `(\w+)`", row[1]):
         file = project / "pyproject.toml"
-        text, groups = re.subn(rf"(?ms)^(# [^\n]+\n)?{group} = \[.*?^\]\n", "", file.read_text("utf-8"))
-        text, lines = re.subn(rf'(?m)^    {{ include-group = "{group}" }},\n', "", text)
-        assert (groups, lines) == (1, 1)
+        text, found = re.subn(rf"(?ms)^(# [^\n]+\n)?{group} = \[.*?^\]\n", "", file.read_text("utf-8"))
+        assert found == 1
+        if "the line that includes it" in row[1]:
+            text = text.replace(f'    {{ include-group = "{group}" }},\n', "")
         file.write_text(text, "utf-8")
         _assert_uv_reads(file)
 
