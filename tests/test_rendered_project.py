@@ -108,3 +108,13 @@ def test_nothing_of_this_repository_holds_an_address_of_a_package_index(project:
     ignored = (project.path / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert "uv.lock" not in ignored
     assert ".env.local" in ignored
+
+
+def test_what_the_documents_have_an_owner_make_is_ignored_by_git(project: BakedProject) -> None:
+    ignored = (project.path / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"metrics.jsonl*", "demo.jsonl*", "report.html", "*.rej"} <= set(ignored)
+
+
+def test_no_demo_is_counted_among_an_owners_calls(project: BakedProject) -> None:
+    for name in (".github/workflows/ci.yml", "README.md", "docs/reference.md"):
+        assert "--jsonl metrics.jsonl" not in (project.path / name).read_text(encoding="utf-8"), name

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,6 +22,7 @@ from demo.scenario import Expect, Scenario, ScenarioError, Turn, load, names, re
 from demo.screen import SETTLE_S, Narrator, Screen
 from realtime_metrics.log import clean
 from realtime_metrics.settings import Settings, SettingsError, read_settings
+from realtime_metrics.sinks.jsonl import JsonlSink
 
 HANG_UP_S = 15.0
 LOG_LINES = 15
@@ -45,12 +47,17 @@ def main() -> int:
         sys.stdout.reconfigure(encoding="utf-8")
     arguments = _arguments()
     try:
+        console = Console()
+        if not console.width:  # COLUMNS=0
+            console.width = 80
         if arguments.list:
             for name in names():
-                print(f"{name:24}{load(name).about}")
+                print(textwrap.fill(f"{name:24}{load(name).about}", console.width, subsequent_indent=" " * 24))
             return 0
-        scenario = _own(arguments.say) if arguments.say else _scenario(arguments.scenario)
+        scenario = _own(arguments.say) if arguments.say else _scenario(arguments.scenario or "normal")
         settings = read_settings({})
+        if arguments.jsonl and (problem := JsonlSink.problem(Settings(metrics_jsonl_path=arguments.jsonl))):
+            raise SettingsError([problem.replace("METRICS_JSONL_PATH=", "--jsonl ", 1)])
     except (ScenarioError, SettingsError) as error:
         print(*(clean(line, LINE) for line in str(error).splitlines()), sep="\n", file=sys.stderr)
         return 2
@@ -60,10 +67,7 @@ def main() -> int:
         if arguments.replay is not None:
             from demo.replay import show  # with the plugin's library, which takes seconds to import
 
-            return show(arguments.replay, arguments.speed)
-        console = Console()
-        if not console.width:  # COLUMNS=0
-            console.width = 80
+            return show(arguments.replay, 1.0 if arguments.speed is None else arguments.speed, tables=arguments.tables)
         return asyncio.run(Demo(scenario, console, settings, arguments.jsonl, tables=arguments.tables).run())
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
@@ -71,17 +75,21 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("--list", action="store_true", help="list the scenarios and end")
-    parser.add_argument("--scenario", default="normal", metavar="NAME|FILE.toml", help="what to play (default: normal)")
-    parser.add_argument(
-        "--say", action="append", metavar="FILE.wav|SENTENCE", help="say this instead; again for a second turn"
-    )
+    parser = argparse.ArgumentParser(prog="uv run -m demo", description=(__doc__ or "").replace("`", ""))
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="list the scenarios and end")
+    what.add_argument("--scenario", metavar="NAME", help="what to play (default: normal), or a .toml file")
+    what.add_argument("--say", action="append", metavar="WAV", help="say this file, or sentence; again for a 2nd turn")
+    what.add_argument("--replay", metavar="NAME", help="play a recording (uv run -m demo.record), or a .jsonl file")
+    parser.add_argument("--speed", type=float, metavar="N", help="of a replay: 1 (default) to 20")
     parser.add_argument("--tables", action="store_true", help="show every response as a table")
     parser.add_argument("--jsonl", type=Path, metavar="FILE", help="add the call's records to this file")
-    parser.add_argument("--replay", metavar="NAME|FILE.jsonl", help="play a recording (uv run -m demo.record)")
-    parser.add_argument("--speed", type=float, default=1.0, metavar="N", help="of a replay: 1 (default) to 20")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.speed is not None and arguments.replay is None:
+        parser.error("--speed is that of a recording: name one with --replay")
+    if arguments.jsonl and arguments.replay is not None:
+        parser.error("--jsonl keeps no records of a --replay: leave out one of them")
+    return arguments
 
 
 def _scenario(name_or_file: str) -> Scenario:

@@ -182,7 +182,7 @@ class Relay(LocalService):
 def main() -> int:
     """Runs the command behind the relay; its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m demo.record", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="uv run -m demo.record", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", metavar="NAME", help="of the recording: demo/recordings/NAME.jsonl")
     parser.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="what runs the agent, after --")

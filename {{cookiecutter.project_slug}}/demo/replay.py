@@ -86,13 +86,16 @@ class Replayed:
         return [record["time_to_first_audio_s"] for record in waits]
 
 
-async def replay(name: str, speed: float = 1.0, told: Callable[[list[str]], None] = lambda _: None) -> Replayed:
+async def replay(
+    name: str, speed: float = 1.0, told: Callable[[list[str]], None] = lambda _: None, *, tables: bool = False
+) -> Replayed:
     """Plays a recording (a name, or a file) against the agent.
 
     Args:
         name: of the recording.
         speed: how many times faster. At another speed than 1 the user is silent, and only usage and cost compare.
         told: called with lines: how long it takes, and the agent's reports.
+        tables: whether every response is reported as a table.
 
     Raises:
         RecordingError: there is none, it cannot be read, or the agent does not run through it; or the speed is none.
@@ -109,7 +112,7 @@ async def replay(name: str, speed: float = 1.0, told: Callable[[list[str]], None
     env = {"DEMO_REPLAY": str(recording.path.resolve()), "DEMO_REPLAY_SPEED": str(speed)}
     env["DEMO_AGENT"] = "demo.replay_agent"
     try:
-        async with call(scenario, sinks="demo,jsonl", env=env, server=server) as ongoing:
+        async with call(scenario, sinks="console,jsonl" if tables else "demo,jsonl", env=env, server=server) as ongoing:
             telling = asyncio.create_task(_tell(ongoing.agent, told))
             player = _Player(ongoing, server, speed)
             try:
@@ -351,10 +354,10 @@ def _audio_quiet_s(message: Mapping[str, Any]) -> float | None:
     return None
 
 
-def show(name: str, speed: float) -> int:
+def show(name: str, speed: float, *, tables: bool) -> int:
     """Plays a recording and prints what comes of it; the exit code: 1 if the bills differ."""
     try:
-        replayed = asyncio.run(replay(name, speed, lambda told: print(*told, sep="\n", end="\n" if told else "")))
+        replayed = asyncio.run(replay(name, speed, _print, tables=tables))
     except RecordingError as error:
         print(error, file=sys.stderr)
         return 2
@@ -370,6 +373,10 @@ def show(name: str, speed: float) -> int:
     for kind, times in replayed.missing.items():
         print(f"The agent sent {times} {kind} less than in the recording.")
     return int(replayed.bill != replayed.billed)
+
+
+def _print(lines: list[str]) -> None:
+    print(*lines, sep="\n", end="\n" if lines else "")
 
 
 def _told(waits: list[float]) -> str:

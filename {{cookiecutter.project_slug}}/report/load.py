@@ -151,7 +151,7 @@ def _read_all(records: Records, paths: Sequence[Path], progress: Callable[[float
         raise LoadError(f"{records.names}: no line is a record of a call. {HOW}")
 
 
-HOW = "The agent writes its records with METRICS_SINKS=jsonl, a demo with: uv run -m demo --jsonl metrics.jsonl"
+HOW = "The agent writes its records with METRICS_SINKS=jsonl, a demo with: uv run -m demo --jsonl demo.jsonl"
 
 
 def _size(path: Path) -> int:

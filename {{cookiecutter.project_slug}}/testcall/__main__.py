@@ -59,7 +59,7 @@ def _refuse(error: Exception) -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m testcall", description=(__doc__ or "").replace("`", ""))
+    parser = argparse.ArgumentParser(prog="uv run -m testcall", description=(__doc__ or "").replace("`", ""))
     parser.add_argument(
         "--turns", type=_count, default=TURNS, metavar="N", help="what is said; the last interrupts (4)"
     )

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,20 @@ PROJECT = Path(__file__).parent.parent
 RECORDINGS = sorted(path.stem for path in PROJECT.glob("demo/recordings/*.jsonl"))
 
 
-def test_a_call_is_played_to_its_end_with_a_report_for_each_response() -> None:
-    played = subprocess.run(
+@pytest.fixture(scope="module", autouse=True)
+def demo() -> Iterator[subprocess.Popen[str]]:
+    """A demo that runs beside the other tests here: it waits for most of its time."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "demo", "--scenario", "text-only"],
         cwd=PROJECT,
         env={**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1"},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         encoding="utf-8",
-        timeout=120,
     )
-    assert played.returncode == 0, played.stdout + played.stderr
-    for shown in ("connected", "Response 1", "#2 ", "Session"):
-        assert shown in played.stdout
+    with process:
+        yield process
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
@@ -33,3 +35,10 @@ async def test_a_recorded_call_costs_what_it_did(name: str) -> None:
     replayed = await replay(name, speed=20)
     assert replayed.bill == replayed.billed
     assert replayed.session["cost_usd"] < 0.01
+
+
+def test_a_call_is_played_to_its_end_with_a_report_for_each_response(demo: subprocess.Popen[str]) -> None:
+    output, _ = demo.communicate(timeout=120)
+    assert demo.returncode == 0, output
+    for shown in ("connected", "Response 1", "#2 ", "Session"):
+        assert shown in output

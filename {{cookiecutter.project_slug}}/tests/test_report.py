@@ -274,7 +274,7 @@ def test_a_record_counts_once_however_many_files_hold_it(run: Run) -> None:
     ("content", "said"),
     [
         (None, "metrics.jsonl does not exist. The agent writes its records with METRICS_SINKS=jsonl"),
-        (None, "a demo with: uv run -m demo --jsonl metrics.jsonl"),
+        (None, "a demo with: uv run -m demo --jsonl demo.jsonl"),
         ("", "metrics.jsonl is empty: no call has been recorded yet"),
         ("what\n", "metrics.jsonl: no line is a record of a call"),
     ],

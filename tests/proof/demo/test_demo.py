@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from demo.agent_process import PERSONAL, PROJECT
-from demo.scenario import names
+from demo.scenario import load, names
 from demo.speech import WAV_SAMPLE_RATE, Samples, utterances
 from realtime_metrics.settings import read_settings
 from tests import conftest
@@ -76,6 +76,8 @@ def test_the_stopwatch_says_what_lies_between_it_and_the_report(demo_run: Run) -
 def test_with_tables_every_response_is_a_table() -> None:
     shown = run_demo("--scenario", "text-only", "--tables").stdout
     assert re.findall(r"(?m)^Response (\d+) ·", shown) == ["1", "2"]
+    replayed = run_demo("--replay", "example", "--speed", "20", "--tables").stdout
+    assert re.findall(r"(?m)^Response (\d+) ·", replayed) == ["1", "2", "3"]
 
 
 def test_a_tool_is_shown_with_its_arguments_and_its_result() -> None:
@@ -140,7 +142,47 @@ def test_the_demo_shows_no_log_of_the_framework(demo_run: Run) -> None:
 def test_the_list_has_every_scenario() -> None:
     listed = run_demo("--list")
     assert listed.returncode == 0
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == names()
+    assert [line.split()[0] for line in listed.stdout.splitlines() if not line.startswith(" ")] == names()
+
+
+def test_the_list_breaks_no_word_at_80_columns() -> None:
+    lines = run_demo("--list").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(" ".join(lines).split()) == " ".join(f"{name} {load(name).about}" for name in names())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--speed 5", "--speed is that of a recording: name one with --replay"),
+        ("--replay example --scenario ignored", "argument --scenario: not allowed with argument --replay"),
+        ("--scenario ignored --say rain", "argument --say: not allowed with argument --scenario"),
+        ("--replay example --jsonl x.jsonl", "--jsonl keeps no records of a --replay: leave out one of them"),
+        ("--replay example --speed 0", "0 is no speed: a number from 1 to 20 is"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused_in_words(arguments: str, told: str) -> None:
+    refused = run_demo(*arguments.split())
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert told in refused.stderr
+
+
+def test_a_file_that_no_record_can_be_written_to_is_told_before_an_agent_starts(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "x.jsonl"
+    refused = run_demo("--jsonl", str(path))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"--jsonl {str(path)!r} cannot be written to ({path.parent} is no folder")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("program", ["demo", "demo.record", "testcall", "report"])
+def test_the_help_of_a_program_says_how_this_project_runs_it(program: str) -> None:
+    shown = subprocess.run([sys.executable, "-m", program, "--help"], cwd=PROJECT, capture_output=True, check=True)
+    assert shown.stdout.startswith(f"usage: uv run -m {program} ".encode())
+
+
+def test_the_help_of_the_demo_fits_80_columns() -> None:
+    assert max(map(len, run_demo("--help").stdout.splitlines())) <= 80
 
 
 def test_an_unknown_scenario_is_one_line_and_exit_code_2() -> None:
@@ -156,7 +198,7 @@ def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_2() -> None:
     assert refused.stderr == "--scenario 'nowhere/nope.toml' cannot be read: No such file or directory\n"
 
 
-@pytest.mark.parametrize("name_or_file", ["invalid-key", "tool-call-slow", str(FILES["unknown-model"])])
+@pytest.mark.parametrize("name_or_file", ["invalid-key", str(FILES["unknown-model"])])
 def test_a_scenario_ends_as_it_expects(name_or_file: str) -> None:
     played = run_demo("--scenario", name_or_file)
     assert played.returncode == 0, played.stdout + played.stderr

@@ -33,16 +33,16 @@ RUN = {
 }
 
 REPORTS = {
-    "uv run -m report": [],
+    "uv run -m report demo.jsonl": ["demo.jsonl"],
     "uv run -m report --by model": ["--by", "model"],
-    "uv run -m report --html report.html": ["--html", "report.html"],
+    "uv run -m report demo.jsonl --html report.html": ["demo.jsonl", "--html", "report.html"],
 }
 
 COPY = {"cp .env.example .env.local", "copy .env.example .env.local"}
 
 RUN_ELSEWHERE = {
     "uv run -m demo": ("tests/proof/demo/test_demo.py", "def test_the_demo_ends_well"),
-    "uv run -m demo --jsonl metrics.jsonl": ("tests/proof/demo/test_demo.py", '"--jsonl", str(records)'),
+    "uv run -m demo --jsonl demo.jsonl": ("tests/proof/demo/test_demo.py", '"--jsonl", str(records)'),
     "uv run -m demo --scenario invalid-key": ("tests/proof/demo/test_demo.py", '"invalid-key"'),
     "uv run -m demo --scenario ignored": ("tests/proof/wire/test_faults.py", '"ignored"'),
     "uv run -m demo --scenario close-1011": ("tests/proof/wire/test_faults.py", '"close-1011"'),
@@ -85,9 +85,10 @@ def test_a_command_works(command: str) -> None:
 
 @pytest.mark.parametrize("command", sorted(SHOWN & set(REPORTS)))
 def test_a_report_is_made_of_the_records_that_are_there(command: str, tmp_path: Path) -> None:
-    sink = JsonlSink(Settings(metrics_jsonl_path=tmp_path / "metrics.jsonl"))
-    for record in EVERY_KIND:
-        sink.write(record)
+    for name in ("metrics.jsonl", "demo.jsonl"):
+        sink = JsonlSink(Settings(metrics_jsonl_path=tmp_path / name))
+        for record in EVERY_KIND:
+            sink.write(record)
     done = _run(sys.executable, "-m", "report", *REPORTS[command], cwd=tmp_path, PYTHONPATH=str(PROJECT))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout or (tmp_path / "report.html").exists()

@@ -1,6 +1,8 @@
 """What README.md says may be deleted, can be: the owner's own tests, style and types stay green."""
 
+import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,9 +28,25 @@ def test_all_of_it_may_be_deleted_at_once(tmp_path: Path) -> None:
 
 
 def _delete(project: Path, row: list[str]) -> None:
+    """What the row names, and with it what it says of `pyproject.toml`; the rest of that is text and CI."""
     for name in quoted(row[0]):
         path = project / name
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=not path.parent.exists())  # docs/ went with a row of its own
+    for group in re.findall(r"`pyproject.toml` the group `(\w+)`", row[1]):
+        file = project / "pyproject.toml"
+        text, found = re.subn(rf"(?ms)^(# [^\n]+\n)?{group} = \[.*?^\]\n", "", file.read_text("utf-8"))
+        assert found == 1
+        if "the line that includes it" in row[1]:
+            text = text.replace(f'    {{ include-group = "{group}" }},\n', "")
+        file.write_text(text, "utf-8")
+        _assert_uv_reads(file)
+
+
+def _assert_uv_reads(file: Path) -> None:
+    """Every command of uv fails where a group includes one that there is not."""
+    groups = tomllib.loads(file.read_text("utf-8"))["dependency-groups"]
+    included = {each["include-group"] for group in groups.values() for each in group if isinstance(each, dict)}
+    assert included <= groups.keys()

@@ -33,6 +33,15 @@ def test_another_greeting_and_instructions_of_several_lines(project: Path) -> No
     assert_the_owners_checks_pass(project)
 
 
+def test_a_wrong_setting_ends_the_tests_in_words(project: Path) -> None:
+    set_line(project / "agent.toml", "voice", 'voice = "Pucc"')
+    done = run(project, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 2
+    assert "agent.toml: voice = 'Pucc': " in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+
+
 def test_the_environment_overrides_the_greeting(project: Path) -> None:
     set_line(project / "agent.toml", "greeting", GREETING)
     assert _greeting(project, AGENT_GREETING="Say nothing but hello.") == "Say nothing but hello."

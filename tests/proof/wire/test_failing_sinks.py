@@ -61,7 +61,7 @@ async def test_a_full_disk() -> None:
         reports, log = playing.agent.reports, playing.agent.log
     titles = [line.rstrip("─ ") for line in reports if line.endswith("──")]
     assert [title.partition(" · ")[0] for title in titles] == ["Response 1", "Response 2", "Response 3", "Session"]
-    assert sum("Sink jsonl" in line and "4 records failed" in line for line in reports) == 1
+    assert sum("Sink jsonl" in line and "4 failed" in line for line in reports) == 1
     (complaint,) = [line for line in log if "metrics sink jsonl fails" in line]
     assert "No space left" in complaint
 

@@ -19,7 +19,7 @@ from ..records import (
     UnansweredRecord,
 )
 from ..usage import MODALITIES
-from ..waits import FirstAudioFrom
+from ..waits import FirstAudioFrom, Wait
 from .base import Sink
 
 Row = tuple[str, str]
@@ -102,12 +102,11 @@ def _shown(record: AnyRecord) -> RenderableType:
 
 def connection_line(record: ConnectionRecord) -> Text:
     """That the provider was connected, or connected again."""
-    verb = "reconnected" if record.reconnect else "connected"
-    announced = " after the provider announced the end of the connection" if record.go_away else ""
-    resumed = ", conversation resumed" if record.resumed else ""
-    where = clean(f"{record.origin.provider} {record.origin.model}")
-    line = f"{verb} to {where} in {record.connection_s:.3f} s{announced}{resumed}"
-    return Text("● ", "green").append(line, "default")
+    who, took = clean(record.origin.provider), f"in {record.connection_s:.3f} s"
+    line = f"connected to {who} {clean(record.origin.model)} {took}"
+    if record.reconnect:
+        line = f"reconnected {took} after {who} announced the end" if record.go_away else f"reconnected to {who} {took}"
+    return Text("● ", "green").append(line + (", conversation resumed" if record.resumed else ""), "default")
 
 
 def unanswered_line(record: UnansweredRecord) -> Text:
@@ -144,7 +143,7 @@ def session_rows(record: SessionRecord) -> list[Row]:
         "talked over": sums.talk_overs,
         f"over the budget of {record.latency_budget_s} s": record.over_latency_budget,
     }
-    connections = {"reconnects": sums.reconnects, "resumed": sums.resumptions, "announced ends": record.go_aways}
+    connections = {"reconnected": sums.reconnects, "resumed": sums.resumptions, "announced to end": record.go_aways}
     rows = [
         ("User Turns", _with(record.user_turns, {"unanswered": record.unanswered})),
         ("Responses", _with(sums.responses, responses)),
@@ -165,7 +164,7 @@ def session_rows(record: SessionRecord) -> list[Row]:
         rows.append(("Errors", ", ".join(f"{kind} ×{count}" for kind, count in sums.errors.items())))
     for name, counted in record.sinks.items():
         if counted["failed"] or counted["dropped"]:
-            rows.append((f"Sink {name}", f"{counted['failed']} records failed, {counted['dropped']} dropped"))
+            rows.append((f"Sink {name}", f"{counted['failed']} failed, {counted['dropped']} dropped"))
     return [*rows, ("Ended", record.end_reason)]
 
 
@@ -195,10 +194,16 @@ def _wait(record: ResponseRecord) -> str:
     if wait.time_to_first_audio_s is None:
         return f"n/a ({wait.time_to_first_audio_reason})"
     over = ", over budget" if record.over_latency_budget else ""
+    tools = f", {told}" if (told := tools_told(wait)) else ""
+    return f"{wait.time_to_first_audio_s:.3f} s{over}{tools} ({_SINCE[wait.time_to_first_audio_from]})"
+
+
+def tools_told(wait: Wait) -> str:
+    """Which tools ran, and how long that was inside the wait; empty where none did."""
     tools = ", ".join(wait.tools)
-    if tools:
-        tools = f", of which {wait.tools_s:.1f} s {tools}" if wait.tools_s and wait.tools_s >= 0.05 else f", {tools}"
-    return f"{wait.time_to_first_audio_s:.3f} s{over} ({_SINCE[wait.time_to_first_audio_from]}{tools})"
+    if tools and wait.tools_s and wait.tools_s >= 0.05:
+        return f"{tools} took {wait.tools_s:.1f} s"
+    return tools and f"tool {tools}"
 
 
 def _waits(record: SessionRecord) -> str:
