@@ -6,7 +6,13 @@ from typing import Any
 
 from google.genai.types import LiveServerContent, MediaModality, ModalityTokenCount, UsageMetadata
 from livekit import rtc
-from livekit.agents import AgentStateChangedEvent, SpeechCreatedEvent, UserInputTranscribedEvent, UserStateChangedEvent
+from livekit.agents import (
+    NOT_GIVEN,
+    AgentStateChangedEvent,
+    SpeechCreatedEvent,
+    UserInputTranscribedEvent,
+    UserStateChangedEvent,
+)
 from livekit.agents.llm import (
     ChatMessage,
     GenerationCreatedEvent,
@@ -70,7 +76,7 @@ class CallSession(StagedSession):
 
     def __init__(self, model: PluginSession) -> None:
         super().__init__(llm=model.realtime_model, vad=Ears())
-        self._speaks: Any = SimpleNamespace(realtime_llm_session=model, tools=[])
+        self._speaks: Any = SimpleNamespace(realtime_llm_session=model, tools=[], vad=NOT_GIVEN)
         self.output.audio = Wall()
 
     @property
