@@ -23,9 +23,9 @@ from realtime_metrics.log import visible
 KINDS = ("connection", "response", "unanswered", "session")
 NO_FAILURE = (
     *("participant_disconnected", "participant_removed", "room_deleted", "user_initiated", "task_completed"),
-    *("cost_limit", "job_shutdown", "parent process shutdown", "user requested"),
+    *("cost_limit", "job_shutdown"),
 )
-"""Ends of a call that no failure is behind; the last two as older versions wrote them. Any other end is a failure."""
+"""Ends of a call that no failure is behind. Any other end is a failure."""
 TOOL_CALL = "no audio: the response was a tool call"
 """`time_to_first_audio_reason` of a response that nobody waited for: its answer has the wait."""
 WITH_ANSWER = "the usage of a tool call comes with the answer"
