@@ -196,7 +196,7 @@ class HearingInput(io.AudioInput):
 
     async def __anext__(self) -> rtc.AudioFrame:
         frame = await super().__anext__()
-        self._ears.failures.guard("hearing the user", self._hear, frame)
+        self._ears.failures.guard(self._hear, frame)
         return frame
 
     def _hear(self, frame: rtc.AudioFrame) -> None:
@@ -222,7 +222,7 @@ class HearingOutput(io.AudioOutput):
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
         await super().capture_frame(frame)
-        self._ears.failures.guard("hearing the agent", self._hear, frame)
+        self._ears.failures.guard(self._hear, frame)
         await self._output.capture_frame(frame)
 
     def flush(self) -> None:
@@ -236,7 +236,7 @@ class HearingOutput(io.AudioOutput):
         super().on_playback_started(created_at=created_at)
         if self._playback is not None and self._playback.started_at is None:
             self._playback.started_at = monotonic(created_at)
-            self._ears.failures.guard("hearing the agent", self._tell_if_heard, self._playback)
+            self._ears.failures.guard(self._tell_if_heard, self._playback)
 
     def _on_finished(self, event: io.PlaybackFinishedEvent) -> None:
         playback, self._playback = self._playback, None

@@ -164,10 +164,10 @@ class GoogleLiveSession(ProviderSession):
             return False
 
         def with_listeners(message: Any) -> None:
-            self._failures.guard(name, listeners[0], message)
+            self._failures.guard(listeners[0], message)
             handler(message)
             for listener in listeners[1:]:
-                self._failures.guard(name, listener, message)
+                self._failures.guard(listener, message)
 
         setattr(self._session, name, with_listeners)
         return True
@@ -220,12 +220,14 @@ def from_raw(usage: UsageMetadata) -> UsageMessage:
     tokens: Tokens = dict.fromkeys(TOKEN_FIELDS, 0)
     tokens |= {"thoughts_tokens": usage.thoughts_token_count or 0, "total_tokens": usage.total_token_count or 0}
     for group, (total_name, details_name) in _GROUPS.items():
+        total, details = getattr(usage, total_name) or 0, getattr(usage, details_name) or ()
+        if not (total or details):
+            continue
         modalities = dict.fromkeys(MODALITIES, 0)
-        for detail in getattr(usage, details_name) or ():
+        for detail in details:
             modality = (detail.modality or "").lower()
             if modality in modalities:
                 modalities[modality] += detail.token_count or 0
-        total = getattr(usage, total_name) or 0
         if group == "input_cached" and not total:  # cached content can come with details only
             total = sum(modalities.values())
         tokens |= counts_of(group, total, modalities)

@@ -6,14 +6,13 @@ gets it.
 
 import logging
 import re
-import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import TypeVarTuple
 
 logger = logging.getLogger("livekit.agents.realtime_metrics")
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 _USER_OF_ADDRESS = re.compile(r"(?<=://)\S*@|[^\s/:@]+:[^\s/@]+@(?=\w)")
 _QUERY_OF_ADDRESS = re.compile(r"(?<=://)([^\s?#]*)[?#]\S*|\?[^\s?]*=\S*")
@@ -50,29 +49,22 @@ class OwnFailures:
     def __init__(self) -> None:
         self._places: set[str] = set()
 
-    def guard(self, place: str, action: Callable[[Any], None], argument: Any) -> None:
+    def guard(self, action: Callable[[*Ts], object], *arguments: *Ts) -> None:
         """Does something that must not raise into the call."""
         try:
-            action(argument)
-        except Exception:
-            self.log(place)
+            action(*arguments)
+        except Exception as error:
+            place = getattr(action, "__qualname__", "a listener")
+            if place not in self._places:
+                self._places.add(place)
+                where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+                what = f"the metrics recorder failed in {place}; the call goes on: {in_a_line(error)}"
+                logger.error("%s\n%s", what, where)
 
-    def guarded(self, action: Callable[P, None]) -> Callable[P, None]:
+    def guarded(self, action: Callable[[*Ts], object]) -> Callable[[*Ts], None]:
         """The action, so that it never raises into the call."""
 
-        def guarded(*arguments: P.args, **named: P.kwargs) -> None:
-            try:
-                action(*arguments, **named)
-            except Exception:
-                self.log(action.__name__)
+        def guarded(*arguments: *Ts) -> None:
+            self.guard(action, *arguments)
 
         return guarded
-
-    def log(self, place: str) -> None:
-        """Logs the exception that is being handled."""
-        if place not in self._places:
-            self._places.add(place)
-            _, error, trace = sys.exc_info()
-            where = "".join(traceback.format_tb(trace)).rstrip()
-            what = f"the metrics recorder failed in {place}; the call goes on: {in_a_line(error)}"
-            logger.error("%s\n%s", what, where)

@@ -146,7 +146,7 @@ class Recorder:
 
     def add(self, metrics: RealtimeModelMetrics) -> None:
         """Takes the metrics that the realtime session emits: of a connect, or of a response. Never raises."""
-        self._failures.guard("add", self._add, metrics)
+        self._failures.guard(self._add, metrics)
 
     def _add(self, metrics: RealtimeModelMetrics) -> None:
         if metrics is self._last_metrics:
@@ -354,7 +354,7 @@ class Recorder:
 
     def _tell_recorded(self) -> None:
         if self.on_recorded is not None and not self._closed:
-            self._failures.guard("on_recorded", self.on_recorded, self._bill)
+            self._failures.guard(self.on_recorded, self._bill)
 
     def _on_unbooked(self, tokens: Tokens, before: Tokens | None) -> None:
         """Usage that no response's record holds. Late usage: `tokens` is the increase over `before`. Usage without a
@@ -451,14 +451,14 @@ class Recorder:
     def close(self, end_reason: str) -> None:
         """Records what is still open, then the session, and lets the writer drain. Only the first call counts. Never
         raises."""
-        self._failures.guard("close", self._close, end_reason)
+        self._failures.guard(self._close, end_reason)
 
     def _close(self, end_reason: str) -> None:
         if self._closed:
             return
         self._closed = True
-        self._failures.guarded(self._turns.close)()
-        self._failures.guarded(self._responses.close)()
+        self._failures.guard(self._turns.close)
+        self._failures.guard(self._responses.close)
         self._writer.close(self._session_record(self.end_reason or end_reason))
 
     async def aclose(self, reason: str = "") -> None:

@@ -225,8 +225,8 @@ class Turns:
         if first_sound_at is None:
             return SpeechEnd()
         answered_until, self._answered_until = self._answered_until, first_sound_at
-        said = [each for each in self._utterances if each.began_at <= first_sound_at]
-        end = next((each.end for each in reversed(said) if each.is_turn or each.end.at is None), SpeechEnd(0.0))
+        said = (each for each in reversed(self._utterances) if each.began_at <= first_sound_at)
+        end = next((each.end for each in said if each.is_turn or each.end.at is None), SpeechEnd(0.0))
         if end.at is not None and end.at <= answered_until:
             return SpeechEnd(reason="no end of user speech was seen since the agent's last reply")
         if end.at is None or end.at > first_sound_at:

@@ -5,6 +5,7 @@ but for `…_unknown_tokens`, which the provider's details leave open. `None` is
 more than the framework's metrics keep: see its file, e.g. `google_live`.
 """
 
+import functools
 from dataclasses import dataclass
 
 from livekit.agents.metrics import RealtimeModelMetrics
@@ -94,12 +95,9 @@ def counts_of(group: str, total: int, modalities: dict[str, int]) -> Tokens:
     return counts | {f"{group}_tokens": total, f"{group}_unknown_tokens": unknown}
 
 
-def added(*messages: Tokens) -> Tokens:
-    """All of them; a count that some do not know is that of the others."""
-    total: Tokens = dict.fromkeys(TOKEN_FIELDS)
-    for tokens in messages:
-        total |= {name: count + (total[name] or 0) for name, count in tokens.items() if count is not None}
-    return total
+def added(tokens: Tokens, more: Tokens) -> Tokens:
+    """Both; a count that one does not know is that of the other."""
+    return {name: more[name] if count is None else count + (more[name] or 0) for name, count in tokens.items()}
 
 
 def subtracted(tokens: Tokens, less: Tokens) -> Tokens:
@@ -135,7 +133,7 @@ class UsageBook:
 
     def total(self) -> Tokens | None:
         """What the response used; `None` while no usage arrived."""
-        return added(*self._calls) if self._calls else None
+        return functools.reduce(added, self._calls) if self._calls else None
 
 
 def _is_newer(tokens: Tokens, before: Tokens) -> bool:

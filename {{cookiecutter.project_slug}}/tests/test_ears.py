@@ -122,7 +122,7 @@ async def test_every_frame_of_the_user_passes_as_it_is_even_one_that_cannot_be_h
     monkeypatch.setattr(SoundFinder, "hear", fail)
     assert await hearing.__anext__() is frames[1]
     (told,) = caplog.messages
-    assert told.startswith("the metrics recorder failed in hearing the user; the call goes on: RuntimeError: deaf")
+    assert told.startswith("the metrics recorder failed in HearingInput._hear; the call goes on: RuntimeError: deaf")
 
 
 async def test_the_answer_after_a_cancelled_one_is_a_playback_of_its_own() -> None:

@@ -477,7 +477,7 @@ async def test_a_handler_that_fails_is_told_once_in_each_session(
     told = [entry.message for entry in caplog.records if entry.message.startswith("the metrics recorder failed")]
     assert len(told) == 2, "once in each session"
     first = told[0].splitlines()
-    assert first[0] == "the metrics recorder failed in add; the call goes on: RuntimeError: broken on [2J …"
+    assert first[0] == "the metrics recorder failed in Recorder._add; the call goes on: RuntimeError: broken on [2J …"
     assert "in _add" in told[0], "where it failed"
 
 

@@ -90,9 +90,8 @@ def main() -> None:
 
 async def time_of_a_response(folder: Path, rounds: Iterable[int]) -> dict[str, Figures]:
     """Beyond what the loop and the framework spend anyway, which is measured beside."""
-    reportings = {
-        name: reporting(name, tuple(SINKS), folder) for name in ("nobody", "recipe", "this project, to all sinks")
-    }
+    sinks = {"nobody": (), "recipe": (), "this project": Settings().metrics_sinks, "…, to all sinks": tuple(SINKS)}
+    reportings = {name: reporting(name, names, folder) for name, names in sinks.items()}
     spent = {name: figures(values_s) for name, values_s in (await times_on_the_loop_s(reportings, rounds)).items()}
     anyway = spent.pop("nobody")
     return {name: beyond(anyway, of) for name, of in spent.items()}
@@ -153,15 +152,16 @@ def figures(values_s: Sequence[float]) -> Figures:
 def table_of_responses(spent: dict[str, Figures]) -> Table:
     title = "Time on the event loop of one response with its price, beyond what it costs anyway"
     table = Table("reported by", "median", "of the recipe's", "p99", title=title)
-    recipe, ours = spent["recipe"], spent["this project, to all sinks"]
+    recipe = spent.pop("recipe")
     table.add_row("recipe", f"{recipe.median_s * 1e6:,.0f} µs", "", f"{recipe.p99_s * 1e6:,.0f} µs")
-    share = ours.median_s / recipe.median_s
-    table.add_row(
-        "this project, to all sinks",
-        f"{ours.median_s * 1e6:,.0f} µs {reached(ours.median_s <= GOAL_MEDIAN_S)}",
-        f"1/{1 / share:.1f} {reached(share <= GOAL_SHARE)}",
-        f"{ours.p99_s * 1e6:,.0f} µs {reached(ours.p99_s <= GOAL_P99_S)}",
-    )
+    for name, ours in spent.items():
+        share = ours.median_s / recipe.median_s
+        table.add_row(
+            name,
+            f"{ours.median_s * 1e6:,.0f} µs {reached(ours.median_s <= GOAL_MEDIAN_S)}",
+            f"1/{1 / share:.1f} {reached(share <= GOAL_SHARE)}",
+            f"{ours.p99_s * 1e6:,.0f} µs {reached(ours.p99_s <= GOAL_P99_S)}",
+        )
     table.caption = f"Goals: {GOAL_MEDIAN_S * 1e6:g} µs, 1/{1 / GOAL_SHARE:g}, p99 {GOAL_P99_S * 1e6:,.0f} µs"
     return table
 

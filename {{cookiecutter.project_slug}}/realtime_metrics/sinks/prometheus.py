@@ -110,7 +110,7 @@ def _hear(connection: Connection) -> None:
         deliver_challenge(connection, key)
         answer_challenge(connection, key)
         while True:
-            _failures.guard("counting what a job sent", _count, connection.recv_bytes())
+            _failures.guard(_count, connection.recv_bytes())
 
 
 def _count(message: bytes) -> None:
