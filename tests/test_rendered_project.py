@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +33,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
     return project
 
 
-CHECK_SETTINGS = """
+READ_SETTINGS = """
 import sys
 from pathlib import Path
 from realtime_metrics import settings, startup
 for file in sys.argv[1:]:
-    settings.Settings.model_config["toml_file"] = Path(file)
-    startup.checked_settings({}, ["agent.py"])
-print("all good")
+    settings.AGENT_TOML = Path(file)
+    print(startup.checked_settings({}, ["agent.py"]).model_dump_json())
 """
 
 
@@ -52,9 +53,13 @@ def test_the_project_accepts_whatever_the_questions_offer(project: BakedProject,
     files = [
         str(bake(tmp_path / str(number), **answers).path / "agent.toml") for number, answers in enumerate(combinations)
     ]
-    done = project.run(UV, "run", "--no-sync", "python", "-c", CHECK_SETTINGS, *files, timeout_s=300, **SHARED)
+    done = project.run(UV, "run", "--no-sync", "python", "-c", READ_SETTINGS, *files, timeout_s=300, **SHARED)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "all good" in done.stdout
+    all_settings = [json.loads(line) for line in done.stdout.splitlines()]
+    for ((question, answer),), settings in zip(map(dict.items, combinations), all_settings, strict=True):
+        key = {"agent_name": "name", "metrics_sink": "metrics_sinks"}.get(question, question)
+        of: dict[str, Callable[[str], object]] = {"temperature": float, "metrics_sink": lambda sink: [sink]}
+        assert settings[key] == of.get(question, str)(answer)
 
 
 VOICES_OF_THE_PLUGIN = """

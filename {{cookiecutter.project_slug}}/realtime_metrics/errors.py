@@ -32,7 +32,7 @@ _OF_A_LOST_ROOM = re.compile(
     r"|failed to (send session event|publish agent transcription)|_SegmentSynchronizerImpl.aclose timed out"
 )
 """What the framework says, at each try and of each thing that it cannot send, when the LiveKit server is gone."""
-_NOISY_LOGGERS = ("livekit", "livekit.agents", "livekit.plugins.google", "asyncio")
+_NOISY_LOGGERS = ("livekit", "livekit.agents", "asyncio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def passed_through(error: BaseException, package: str) -> bool:
 def say_failures_plainly(provider: "Provider") -> None:
     """Keeps tracebacks of provider failures, and of a lost LiveKit server, out of the log, where two lines of ours say
     each; and what the framework quotes of others steers no terminal. Safe to call twice."""
-    for name in _NOISY_LOGGERS:
+    for name in (*_NOISY_LOGGERS, provider.logger):
         logging.getLogger(name).addFilter(_Plain(provider))  # no second one that is equal
 
 

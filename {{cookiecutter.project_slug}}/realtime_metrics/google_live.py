@@ -75,6 +75,7 @@ class GoogleLive(Provider):
     """Gemini Live, on the Gemini API or Vertex AI; both bill by Google's price list."""
 
     title = "Gemini Live"
+    logger = "livekit.plugins.google"
     price_list = "google"
     voices = get_args(Voice)
 
@@ -113,7 +114,8 @@ class GoogleLiveSession(ProviderSession):
     def __init__(self, session: RealtimeSession[Any], listener: Listener) -> None:
         self._session: Any = session
         self._listener = listener
-        self._raw: UsageMetadata | None = None
+        self._unclaimed: UsageMetadata | None = None
+        """The usage that the plugin handles now, until the metrics that it makes of it have been heard."""
         self._finish_reason: str | None = None
         self._turn_is_explained = False
         """Whether the turn made a response, or was interrupted before. If neither, its end means that it was empty."""
@@ -134,7 +136,7 @@ class GoogleLiveSession(ProviderSession):
             self.announces_ends = self._listen_in("_handle_go_away", self._go_away_comes)
 
     def usage(self, metrics: RealtimeModelMetrics) -> UsageMessage:
-        raw, self._raw = self._raw, None
+        raw, self._unclaimed = self._unclaimed, None
         return from_metrics(metrics) if raw is None else self._message(raw)
 
     @property
@@ -156,29 +158,29 @@ class GoogleLiveSession(ProviderSession):
         early = message.of_prompt_only and not self._generates and not self._turn_has_just_ended
         return replace(message, of_next_response=early)
 
-    def _listen_in(self, name: str, *listeners: Callable[[Any], None]) -> bool:
-        """Has the first listener called before the plugin's own handler, and the second after it."""
+    def _listen_in(self, name: str, before: Callable[[Any], None], after: Callable[[Any], None] | None = None) -> bool:
+        """Has the listeners called before the plugin's own handler, and after it."""
         handler = getattr(self._session, name, None)
         if not callable(handler):
             logger.warning("this version of livekit-plugins-google has no %s: reporting its public figures only", name)
             return False
 
         def with_listeners(message: Any) -> None:
-            self._failures.guard(listeners[0], message)
+            self._failures.guard(before, message)
             handler(message)
-            for listener in listeners[1:]:
-                self._failures.guard(listener, message)
+            if after is not None:
+                self._failures.guard(after, message)
 
         setattr(self._session, name, with_listeners)
         return True
 
     def _usage_comes(self, raw: UsageMetadata) -> None:
-        self._raw = raw
+        self._unclaimed = raw
 
     def _usage_came(self, raw: UsageMetadata) -> None:
-        if self._raw is None:
-            return  # the plugin emitted it, and `usage` was asked for it
-        self._raw = None
+        if self._unclaimed is None:
+            return  # `usage` was asked for it
+        self._unclaimed = None
         try:
             self._listener.usage_came_alone(self._message(raw))
         except MalformedUsageError:

@@ -1,8 +1,9 @@
 """What this package asks of a provider: usage, the end of a generation, words for failures, prices, voices, key.
 
-The two classes here are the defaults: they work with any plugin, from LiveKit's public interface alone. To add a
-provider, put a file with its own two beside `google_live.py`, choose it in `startup.PROVIDER`, and let `agent.py` make
-its model.
+`Provider` and `ProviderSession` work as they are with any plugin, from LiveKit's public interface alone. To add a
+provider: a file with a `Provider` of its own beside `google_live.py`, and a `ProviderSession` only if its plugin tells
+more. `startup.PROVIDER` chooses it, `agent.py` makes its model, `agent.toml` names model and voice, `pyproject.toml`
+its plugin, `.env.example` its key.
 """
 
 from collections.abc import Callable, Mapping
@@ -70,6 +71,8 @@ class Provider:
 
     title = "The realtime model"
     """Who it is, in a sentence."""
+    logger = "livekit.plugins"
+    """What the logger of its plugin is called."""
     price_list: str | None = None
     """Its id in genai-prices; `None`: the price list knows the model by its name."""
     voices: tuple[str, ...] = ()

@@ -192,7 +192,7 @@ class SessionRecord(CountedRecord):
     first_audio_after_s: float | None
     """From `watch()`, called as the job begins, to the first sound of the agent; unknown where there was none."""
     duration_s: float
-    """From the session's start to its end."""
+    """From `watch()` to the session's end."""
     end_reason: str
     """`room_deleted`, `participant_disconnected`, `server_lost`, `cost_limit`, the kind of the failure, or the
     framework's reason."""

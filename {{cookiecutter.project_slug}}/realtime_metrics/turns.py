@@ -102,9 +102,9 @@ class Turns:
             ended_at = last.end.at or marked_at
             if last.is_turn and ended_at <= self._heard_at:
                 self._keep_longest(self._heard_at - ended_at)
-            elif last.is_turn:  # the agent answered too early: what was said from then on is over its answer
+            elif last.is_turn:  # the agent answered too early: what was said from then on is a second utterance
                 self._utterances.append(Utterance(self._heard_at, self._heard, last.end))
-            self._settle()
+            self._decide()
         self._start_timer()
 
     def user_recognised(self) -> None:
@@ -115,7 +115,7 @@ class Turns:
             utterance = self._begin(sound.began_at)
             utterance.by_ear = True
             self._look_for_end(utterance)
-        self._settle()
+        self._decide()
 
     def _begin(self, at: float) -> Utterance:
         over = self._playback if self._playback is not None and self._playback.captured_at <= at else None
@@ -133,14 +133,14 @@ class Turns:
         sound = self._ears.last_sound
         if utterance.by_ear and utterance.end.at is None and sound is not None and sound.ended_at <= by:
             utterance.end = SpeechEnd(sound.ended_at, "audio")
-            self._settle()
+            self._decide()
 
     def user_typed(self) -> None:
         """The user sent a text."""
         now = time.monotonic()
         self._wait_from(now, now)
 
-    def _settle(self) -> None:
+    def _decide(self) -> None:
         """Decides, as soon as it can, whether what the user said last is a turn that waits for an answer."""
         utterance = self._utterances[-1]
         ended_at, over = utterance.end.at, utterance.over
@@ -148,11 +148,8 @@ class Turns:
             return
         if ended_at - utterance.began_at < SHORT_S and self._recognised_at < utterance.began_at:
             return
-        if over is not None:
-            if over.ended_at is None:
-                return  # if that is interrupted, or ends, it will be asked again
-            if not over.interrupted and over.ended_at >= ended_at:
-                return  # the agent went on speaking
+        if over is not None and (over.ended_at is None or (over.ended_at >= ended_at and not over.interrupted)):
+            return  # the agent speaks on, or did: if that is interrupted, or ends, it will be asked again
         utterance.is_turn = True
         if self._heard_at >= ended_at:  # its answer began before the voice detection was sure
             self.user_turns += 1
@@ -183,7 +180,7 @@ class Turns:
     def playback_ended(self) -> None:
         """The agent's audio was played, or cut off."""
         self._playback = None
-        self._settle()
+        self._decide()
 
     def response_was_silent(
         self, finish_reason: str | None, request_id: str | None = None, *, connection_lost: bool = False

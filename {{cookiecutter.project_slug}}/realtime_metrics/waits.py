@@ -86,18 +86,12 @@ def wait_of(response: "Response", answered: SpeechEnd, tools: Iterable[ToolRun])
         tools: the tools that ran in the call.
     """
     wait = Wait(framework_latency_s=by_the_clock(response.framework_latency_s))
-    heard_at, requested_at = response.first_sound_at, response.requested_at
-    # a user who spoke before the greeting had begun is answered by what is generated then
-    spoke = (requested_at or 0.0) < (answered.at or 0.0) <= response.created_at
-    if answered.at is not None and (spoke or not response.asked_by_program):
-        began_at: float | None = answered.at
-        wait.time_to_first_audio_from, wait.time_to_first_audio_by = "user_speech_end", answered.by
-    else:
-        began_at, wait.time_to_first_audio_from = requested_at, "reply_requested"
-
+    heard_at = response.first_sound_at
+    began_at, began_with, marked_by = _begin(response, answered)
     ttft_s = response.metrics.ttft if response.metrics and response.metrics.ttft >= 0 else None
     if heard_at is not None and began_at is not None:
         wait.time_to_first_audio_s = max(0.0, heard_at - began_at)
+        wait.time_to_first_audio_from, wait.time_to_first_audio_by = began_with, marked_by
         if response.created_at >= began_at:
             wait.time_to_generation_s = response.created_at - began_at
         if response.captured_at is not None:
@@ -108,7 +102,6 @@ def wait_of(response: "Response", answered: SpeechEnd, tools: Iterable[ToolRun])
     elif ttft_s is not None:
         wait.time_to_first_audio_s, wait.time_to_first_audio_from = ttft_s, "model"
     else:
-        wait.time_to_first_audio_from = wait.time_to_first_audio_by = None
         wait.time_to_first_audio_reason = response.silent_because if heard_at is None else answered.reason
     wait.tools = wait.tools or response.called_tools
 
@@ -118,6 +111,17 @@ def wait_of(response: "Response", answered: SpeechEnd, tools: Iterable[ToolRun])
     else:
         wait.duration_s, wait.duration_reason = _duration(response)
     return wait
+
+
+def _begin(response: "Response", answered: SpeechEnd) -> tuple[float | None, FirstAudioFrom, FirstAudioBy | None]:
+    """When the wait for a response begins, what begins it, and what marked that."""
+    requested_at = response.requested_at
+    # a user who spoke before the greeting had begun is answered by what is generated then
+    if answered.at is not None and (
+        not response.asked_by_program or (requested_at or 0.0) < answered.at <= response.created_at
+    ):
+        return answered.at, "user_speech_end", answered.by
+    return requested_at, "reply_requested", None
 
 
 def monotonic(timestamp: float) -> float:

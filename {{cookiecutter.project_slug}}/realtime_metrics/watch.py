@@ -24,7 +24,7 @@ from .sinks import sink_makers
 from .startup import PROVIDER
 from .writer import Writer
 
-_ENDS = {
+_ENDS: dict[int, str] = {
     rtc.DisconnectReason.ROOM_DELETED: "room_deleted",
     rtc.DisconnectReason.PARTICIPANT_REMOVED: "participant_removed",
     rtc.DisconnectReason.SERVER_SHUTDOWN: "server_lost",
@@ -85,7 +85,7 @@ def _keep_why_the_room_was_left(room: rtc.Room, recorder: Recorder) -> None:
 
 def end_of(reason: int | None) -> str | None:
     """What a call's end is called for why its room was left; `None` where that says nothing."""
-    return next((end for known, end in _ENDS.items() if known == reason), None)
+    return None if reason is None else _ENDS.get(reason)
 
 
 def _end_job_on_failure(ctx: JobContext, session: AgentSession[Any], recorder: Recorder) -> None:

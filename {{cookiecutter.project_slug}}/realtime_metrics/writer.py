@@ -43,7 +43,8 @@ class Writer:
                 lane.put(record)
 
     def close(self, last: SessionRecord) -> None:
-        """Hands over the session's record, with the sinks' counts, after all others. Returns at once."""
+        """Hands over the session's record, with the sinks' counts, after all others. Returns at once,
+        where the system has a thread for it."""
         if not self._closed:
             self._closed = True
             self._closer = threading.Thread(target=self._close, args=(last,), name="metrics-close", daemon=True)

@@ -13,9 +13,16 @@ def test_the_plugin_has_the_handler_that_is_listened_in_on(name: str) -> None:
     assert len(parameters) == 2, "itself and the message"
 
 
-def test_the_plugin_has_the_marks_that_are_read() -> None:
-    source = inspect.getsource(realtime_api)
-    assert "_current_generation" in source
-    assert "_session_should_close" in source
-    assert "context_window_compression" in source
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("_current_generation", "_done: bool", "_pending_generation_fut", "_session_should_close"),
+        *("def session_resumption_handle", "context_window_compression"),
+    ],
+)
+def test_the_plugin_has_the_mark_that_is_read(name: str) -> None:
+    assert name in inspect.getsource(realtime_api)
+
+
+def test_the_service_tells_why_a_turn_is_complete() -> None:
     assert "turn_complete_reason" in types.LiveServerContent.model_fields

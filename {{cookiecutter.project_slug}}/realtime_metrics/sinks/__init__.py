@@ -1,6 +1,7 @@
 """Where records go: one file a sink, registered by name in `SINKS`.
 
-To add one: a file here with a class like `log.LogSink`, its import, and a line in `SINKS`.
+To add one: a file here with a class like `log.LogSink`, its import, and a line in `SINKS`. A setting of its own goes
+into `settings.py`; agent.toml, .env.example and the documents list the names.
 """
 
 import functools
