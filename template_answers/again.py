@@ -1,4 +1,4 @@
-"""The command that gives the good answers again, so that nobody types eight answers twice."""
+"""The command that gives the good answers again, so that nobody types all answers twice."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ from livekit.agents.llm import (
 )
 from livekit.agents.voice import SpeechHandle, io
 
-from tests.fakes.ears import Ears
 from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Usage, metrics
 from tests.fakes.stage import StagedSession
+from tests.fakes.vad import FakeVad
 
 LABEL = "livekit.plugins.google.realtime.realtime_api.RealtimeModel"
 
@@ -75,7 +75,7 @@ class CallSession(StagedSession):
     """A session that one agent speaks in."""
 
     def __init__(self, model: PluginSession) -> None:
-        super().__init__(llm=model.realtime_model, vad=Ears())
+        super().__init__(llm=model.realtime_model, vad=FakeVad())
         self._speaks: Any = SimpleNamespace(realtime_llm_session=model, tools=[], vad=NOT_GIVEN)
         self.output.audio = Wall()
 

@@ -24,8 +24,8 @@ from realtime_metrics.sinks.base import Sink
 from realtime_metrics.startup import PROVIDER
 from realtime_metrics.writer import Writer
 from tests.fakes.call import KeptRecords, made, until
-from tests.fakes.ears import Ears
 from tests.fakes.speaker import Speaker
+from tests.fakes.vad import FakeVad
 
 P = ParamSpec("P")
 
@@ -112,7 +112,7 @@ class WireSession:
     async def prepare(self) -> None:
         """Makes the session, for more to be listened to before `start`."""
         model = google.realtime.RealtimeModel(model=self._settings.model, api_key=self.key)
-        self.session: AgentSession[None] = AgentSession(llm=model, vad=Ears())
+        self.session: AgentSession[None] = AgentSession(llm=model, vad=FakeVad())
         self.session.output.audio = Speaker(speed=20)
         writer = Writer(made({"kept": self.kept, **self.more_sinks}))
         self.recorder = Recorder(self.session, self._settings, writer, PROVIDER, session_id=self.key, room="wire")

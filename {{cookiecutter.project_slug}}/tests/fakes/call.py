@@ -17,9 +17,9 @@ from realtime_metrics.records import AnyRecord, ConnectionRecord, ResponseRecord
 from realtime_metrics.settings import Settings
 from realtime_metrics.sinks.base import Sink
 from realtime_metrics.writer import Writer
-from tests.fakes.ears import Ears
 from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Reply
 from tests.fakes.speaker import Speaker
+from tests.fakes.vad import FakeVad
 
 GEMINI = GoogleLive()
 
@@ -89,7 +89,7 @@ class FakeCall:
         model: FakeRealtimeModel | None = None,
         provider: Provider = GEMINI,
     ) -> None:
-        self.ears = Ears()
+        self.vad = FakeVad()
         self.kept = KeptRecords()
         self._replies = replies
         self._make_agent = agent
@@ -102,7 +102,7 @@ class FakeCall:
     async def __aenter__(self) -> Self:
         self._model.replies.extend(self._replies)
         writer = Writer(made({"kept": self.kept, **self._sinks}))
-        self.session: AgentSession[None] = AgentSession(llm=self._model, vad=self.ears)
+        self.session: AgentSession[None] = AgentSession(llm=self._model, vad=self.vad)
         self.session.output.audio = self._speaker
         self.recorder = Recorder(
             self.session, self._settings, writer, self._provider, session_id="AJ_1", room="kitchen"
@@ -134,9 +134,9 @@ class FakeCall:
 
     async def user_speaks(self, speech_s: float = 0.0, silence_s: float = 0.0) -> None:
         """The user has just said something; the VAD notices its end after so much silence."""
-        self.ears.speech_began(speech_s + silence_s)
+        self.vad.speech_began(speech_s + silence_s)
         await until(lambda: self.session.user_state == "speaking")
-        self.ears.speech_ended(silence_s)
+        self.vad.speech_ended(silence_s)
         await until(lambda: self.session.user_state == "listening")
 
     async def reported(self, number: int = 1, timeout_s: float = 5.0) -> ResponseRecord:

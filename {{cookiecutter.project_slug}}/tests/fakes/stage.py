@@ -23,11 +23,11 @@ from realtime_metrics.settings import Settings
 from realtime_metrics.waits import monotonic
 from realtime_metrics.writer import Writer
 from tests.fakes.call import GEMINI, KeptRecords, made
-from tests.fakes.ears import Ears
 from tests.fakes.realtime import FakeRealtimeModel, FakeRealtimeSession, Usage, metrics
 from tests.fakes.speaker import Speaker
+from tests.fakes.vad import FakeVad
 
-EARS = Ears()
+VAD = FakeVad()
 
 
 class StagedSession(AgentSession[None]):
@@ -48,7 +48,7 @@ class StagedSession(AgentSession[None]):
 class Stage:
     """A session's events, one by one. Must be made while an event loop runs."""
 
-    def __init__(self, settings: Settings | None = None, writer: Writer | None = None, vad: Any = EARS) -> None:
+    def __init__(self, settings: Settings | None = None, writer: Writer | None = None, vad: Any = VAD) -> None:
         model = FakeRealtimeModel()
         self.session = StagedSession(llm=model, vad=vad)
         self.session.output.audio = Speaker()

@@ -5,7 +5,7 @@ import asyncio
 from livekit.agents import vad
 
 
-class Ears(vad.VAD):
+class FakeVad(vad.VAD):
     """Voice activity detection without audio."""
 
     def __init__(self) -> None:
@@ -20,13 +20,13 @@ class Ears(vad.VAD):
         """The user stopped speaking; a VAD knows only after some silence."""
         self._heard.put_nowait(_event(vad.VADEventType.END_OF_SPEECH, silence_duration=ago_s))
 
-    def stream(self) -> "EarsStream":
-        return EarsStream(self, self._heard)
+    def stream(self) -> "FakeVadStream":
+        return FakeVadStream(self, self._heard)
 
 
-class EarsStream(vad.VADStream):
-    def __init__(self, ears: Ears, heard: asyncio.Queue[vad.VADEvent]) -> None:
-        super().__init__(ears)
+class FakeVadStream(vad.VADStream):
+    def __init__(self, of: FakeVad, heard: asyncio.Queue[vad.VADEvent]) -> None:
+        super().__init__(of)
         self._heard = heard
 
     async def _main_task(self) -> None:
