@@ -428,10 +428,11 @@ class GeminiConnection:
         # an open websocket writes at once: what is booked here stands in the order of the wire
         if self._websocket.state is State.OPEN:
             in_generation = self._client.generating
-            if self._unread is None and self._client.follow(message):
+            begins = self._unread is None and self._client.follow(message)
+            if begins:
                 self._seen.ledger.begin(self._client.key, self._client.generations, time.time())
             if payload is not None:
-                self._enter(payload, in_generation=in_generation or self._client.generating)
+                self._enter(payload, in_generation=in_generation or begins or self._client.generating)
         await self._write(message)
 
     async def _write(self, message: Mapping[str, Any]) -> None:

@@ -9,6 +9,9 @@ Counts = Counter[str]
 """Tokens by their names on the wire: `promptTokenCount`, and `promptTokensDetails.AUDIO` for the details."""
 
 MAX_COUNT = 2**53
+OF_PROMPT = ("prompt", "cache", "toolUse")
+OF_RESPONSE = ("response", "thoughts")
+"""How the names begin of what counts a prompt, and of what counts what the model made of it."""
 NEXT_S = 5.0
 """How soon a generation has to begin for usage that was sent ahead of it to be its own."""
 
@@ -91,7 +94,7 @@ def is_malformed(payload: Mapping[str, Any]) -> bool:
 
 def is_prompt_only(payload: Mapping[str, Any]) -> bool:
     """Whether a payload counts a prompt, and nothing of a response."""
-    return not any(count for name, count in _flat(payload).items() if name.startswith("response"))
+    return not any(count for name, count in _flat(payload).items() if name.startswith(OF_RESPONSE))
 
 
 def _settle(messages: list[Counts]) -> Counts:
@@ -108,8 +111,8 @@ def _settle(messages: list[Counts]) -> Counts:
 def _is_newer(counts: Counts, before: Counts) -> bool:
     """Whether two messages have the same prompt, and the response did not shrink."""
     names = counts.keys() | before.keys()
-    same_prompt = all(counts[name] == before[name] for name in names if name.startswith("prompt"))
-    return same_prompt and all(counts[name] >= before[name] for name in names if name.startswith("response"))
+    same_prompt = all(counts[name] == before[name] for name in names if name.startswith(OF_PROMPT))
+    return same_prompt and all(counts[name] >= before[name] for name in names if name.startswith(OF_RESPONSE))
 
 
 def _flat(payload: Mapping[str, Any]) -> Counts:

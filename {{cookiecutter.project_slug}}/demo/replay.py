@@ -287,14 +287,15 @@ def bill(recording: Recording) -> dict[str, int]:
     ledger, client, leaving = Ledger(), Client("", Scenario()), set[int]()
     for line in recording.lines:
         in_generation = client.generating
-        if line.connection not in leaving and client.follow(line.message):
+        begins = line.connection not in leaving and client.follow(line.message)
+        if begins:
             ledger.begin("", client.generations, line.at_s)
         if usage := line.message.get("usageMetadata"):
             # Vertex writes the one for the other
             payload = {name.replace("candidates", "response"): counts for name, counts in usage.items()}
             lost = LEAVING if line.connection in leaving else "malformed" if is_malformed(payload) else None
             entry = Entry("", line.connection, client.generations, payload, line.at_s, lost)
-            ledger.enter(entry, in_generation=in_generation or client.generating)
+            ledger.enter(entry, in_generation=in_generation or begins or client.generating)
         if "goAway" in line.message or line.kind == "close":
             leaving.add(line.connection)
             client.generating = False

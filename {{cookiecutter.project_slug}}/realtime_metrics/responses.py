@@ -16,7 +16,7 @@ from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
 
 from .ears import Playback
-from .usage import PUBLIC_ONLY, WITH_ANSWER, MalformedUsageError, Tokens, UsageBook, UsageMessage, subtracted
+from .usage import PUBLIC_ONLY, WITH_ANSWER, MalformedUsageError, Tokens, UsageBook, UsageMessage, is_newer, subtracted
 
 SETTLE_S = 2.0
 """How long a response waits for its other half."""
@@ -199,7 +199,8 @@ class Responses:
 
     def used(self, metrics: RealtimeModelMetrics, message: UsageMessage) -> None:
         """Usage of a response has come."""
-        if message.of_next_response:
+        newest = self._open[-1].usage if self._open else self._recorded[0][1] if self._recorded else UsageBook()
+        if message.of_next_response and not newest.counted_last(message.tokens):
             self._used_early(message.tokens)
             return
         response = self._of_request(metrics.request_id)
@@ -238,6 +239,8 @@ class Responses:
 
     def _used_early(self, tokens: Tokens) -> None:
         """Usage has come whose response is still to begin, if it does within `EARLY_S`."""
+        if self._early and is_newer(tokens, self._early[-1]):
+            self._early.pop()
         self._early.append(tokens)
         asyncio.get_running_loop().call_later(EARLY_S, self._expire_early, tokens)
 

@@ -126,17 +126,22 @@ class UsageBook:
     def book(self, tokens: Tokens) -> None:
         """Takes one more message."""
         self.messages += 1
-        if self._calls and _is_newer(tokens, self._calls[-1]):
+        if self.counted_last(tokens):
             self._calls[-1] = tokens
         else:
             self._calls.append(tokens)
+
+    def counted_last(self, tokens: Tokens) -> bool:
+        """Whether a message is a newer snapshot of the call that was booked last."""
+        return bool(self._calls) and is_newer(tokens, self._calls[-1])
 
     def total(self) -> Tokens | None:
         """What the response used; `None` while no usage arrived."""
         return functools.reduce(added, self._calls) if self._calls else None
 
 
-def _is_newer(tokens: Tokens, before: Tokens) -> bool:
+def is_newer(tokens: Tokens, before: Tokens) -> bool:
+    """Whether a message is a newer snapshot of the call that the one before it counted."""
     return all(tokens[name] == before[name] for name in _OF_PROMPT) and all(
         (tokens[name] or 0) >= (before[name] or 0) for name in _OF_RESPONSE
     )

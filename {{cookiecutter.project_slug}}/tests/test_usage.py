@@ -4,7 +4,17 @@ import pytest
 from google.genai import types
 
 from realtime_metrics.google_live import from_raw
-from realtime_metrics.usage import MOST, TOKEN_FIELDS, MalformedUsageError, UsageBook, added, from_metrics
+from realtime_metrics.responses import Response, Responses
+from realtime_metrics.usage import (
+    MOST,
+    TOKEN_FIELDS,
+    MalformedUsageError,
+    Tokens,
+    UsageBook,
+    UsageMessage,
+    added,
+    from_metrics,
+)
 from tests.fakes.realtime import Usage, metrics
 from tests.fakes.samples import booked, snapshot
 
@@ -147,3 +157,22 @@ def test_a_count_that_only_one_message_knows_is_that_ones() -> None:
     public["input_tokens"] = 5
     total = added(public, raw)
     assert (total["input_tokens"], total["output_tokens"]) == (6, 2)
+
+
+# -- a prompt that is counted ahead of its response
+
+
+@pytest.mark.parametrize("begins", [False, True], ids=["that never begins", "that begins"])
+async def test_a_prompt_that_is_told_twice_ahead_of_a_response_is_billed_once(begins: bool) -> None:
+    prompt: Tokens = {**dict.fromkeys(TOKEN_FIELDS, 0), "input_tokens": 100, "total_tokens": 100}
+    recorded: list[Response] = []
+    alone: list[Tokens] = []
+    responses = Responses(recorded.append, lambda tokens, _: alone.append(tokens))
+    responses.used_alone(UsageMessage(prompt, of_next_response=True))
+    responses.used_alone(UsageMessage(prompt, of_next_response=True))
+    if begins:
+        responses.created(Response("GR_1"))
+        responses.used(metrics("GR_1"), UsageMessage(prompt, of_next_response=True))
+    responses.close()
+    assert alone == ([] if begins else [prompt])
+    assert [response.usage.total() for response in recorded] == ([prompt] if begins else [])
