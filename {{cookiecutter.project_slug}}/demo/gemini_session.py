@@ -432,7 +432,7 @@ class GeminiConnection:
             if begins:
                 self._seen.ledger.begin(self._client.key, self._client.generations, time.time())
             if payload is not None:
-                self._enter(payload, in_generation=in_generation or begins or self._client.generating)
+                self._enter(payload, in_generation=in_generation or begins)
         await self._write(message)
 
     async def _write(self, message: Mapping[str, Any]) -> None:

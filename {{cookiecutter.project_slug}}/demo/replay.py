@@ -295,7 +295,7 @@ def bill(recording: Recording) -> dict[str, int]:
             payload = {name.replace("candidates", "response"): counts for name, counts in usage.items()}
             lost = LEAVING if line.connection in leaving else "malformed" if is_malformed(payload) else None
             entry = Entry("", line.connection, client.generations, payload, line.at_s, lost)
-            ledger.enter(entry, in_generation=in_generation or begins or client.generating)
+            ledger.enter(entry, in_generation=in_generation or begins)
         if "goAway" in line.message or line.kind == "close":
             leaving.add(line.connection)
             client.generating = False

@@ -185,6 +185,8 @@ class Responses:
         self._open: deque[Response] = deque()
         self._recorded: deque[tuple[str, UsageBook]] = deque(maxlen=_REMEMBERED)
         self._early: deque[Tokens] = deque()
+        self._newest_usage = UsageBook()
+        """Of the response that was created last, be it open or recorded."""
 
     def created(self, response: Response) -> None:
         """A response begins."""
@@ -194,13 +196,13 @@ class Responses:
         while self._early:
             response.usage.book(self._early.popleft())
         self._open.append(response)
+        self._newest_usage = response.usage
 
     # -- usage
 
     def used(self, metrics: RealtimeModelMetrics, message: UsageMessage) -> None:
         """Usage of a response has come."""
-        newest = self._open[-1].usage if self._open else self._recorded[0][1] if self._recorded else UsageBook()
-        if message.of_next_response and not newest.counted_last(message.tokens):
+        if message.of_next_response and not self._newest_usage.counted_last(message.tokens):
             self._used_early(message.tokens)
             return
         response = self._of_request(metrics.request_id)
