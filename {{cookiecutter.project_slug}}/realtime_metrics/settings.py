@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from multiprocessing import current_process
@@ -57,6 +58,16 @@ def livekit_url_problem(url: str) -> str | None:
     except ValueError:  # a bracket that is left open, a port that is none
         pass
     return f"LIVEKIT_URL={url!r} is no address: it has to be like wss://HOST (or ws://, http://, https://)"
+
+
+def listening_problem(host: str, port: int) -> str | None:
+    """Why a server cannot listen there: `host` as the framework takes it, port 0 for any."""
+    try:
+        for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
+            socket.create_server(address, family=family).close()
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name can be like this
+        return str(getattr(error, "strerror", error)).partition(" (")[0]  # Python repeats the address behind it
+    return None
 
 
 class SettingsError(Exception):

@@ -11,13 +11,23 @@ from .google_live import GoogleLive
 from .log import clean
 from .prices import PriceFileError, prices_of
 from .provider import Provider
-from .settings import ENVIRONMENT, Settings, SettingsError, in_job_process, livekit_url_problem, read_settings
+from .settings import (
+    ENVIRONMENT,
+    Settings,
+    SettingsError,
+    in_job_process,
+    listening_problem,
+    livekit_url_problem,
+    read_settings,
+)
 from .sinks import SINKS
 
 PROVIDER: Provider = GoogleLive()
 """Whose words, prices, voices and key the reporting uses: that of the model that `agent.py` makes."""
 
 _CONNECTED_COMMANDS = {"dev", "start"}
+_HEALTH_PORT = 8081
+"""The framework's, where it is deployed and no other is set."""
 _LIVEKIT_KEYS = {"LIVEKIT_URL": "--url", "LIVEKIT_API_KEY": "--api-key", "LIVEKIT_API_SECRET": "--api-secret"}
 
 
@@ -50,6 +60,8 @@ def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Setting
     try:
         settings = read_settings(environ, sinks=SINKS, voices=PROVIDER.voices)
         problems = _unusable(settings) + problems
+        if command in _CONNECTED_COMMANDS | {"console"} and not in_job_process():
+            problems = _cannot_listen(settings, argv) + problems
     except SettingsError as error:
         raise SettingsError(error.problems + problems) from None
     if problems:
@@ -63,16 +75,43 @@ def server_options(settings: Settings, argv: Sequence[str] | None = None) -> dic
     # the framework's debug lines would flood the reports; `--log-level debug` brings them
     options: dict[str, Any] = {"log_level": "INFO", "port": settings.port, "drain_timeout": settings.drain_timeout_s}
     options["preload_modules"] = ["realtime_metrics.hangup"]
-    shows_figures, is_deployed = "prometheus" in settings.metrics_sinks, argv[1:2] == ["start"] and "--dev" not in argv
-    # where only this machine has business, no other gets in, unless a setting opens it
-    options["host"] = settings.host or ("127.0.0.1" if shows_figures or not is_deployed else None)
-    if shows_figures:
+    options["host"] = _host(settings, argv)
+    if "prometheus" in settings.metrics_sinks:
         options["prometheus_port"] = settings.metrics_prometheus_port
         if not in_job_process():
             from .sinks.prometheus import listen_to_jobs
 
             listen_to_jobs()
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _is_deployed(argv: Sequence[str]) -> bool:
+    return argv[1:2] == ["start"] and "--dev" not in argv
+
+
+def _host(settings: Settings, argv: Sequence[str]) -> str | None:
+    """Where the server listens; `None`: everywhere. Where only this machine has business, no other gets in, unless a
+    setting opens it."""
+    shows_figures = "prometheus" in settings.metrics_sinks
+    return settings.host or ("127.0.0.1" if shows_figures or not _is_deployed(argv) else None)
+
+
+def _cannot_listen(settings: Settings, argv: Sequence[str]) -> list[str]:
+    """Why the server could not listen where it is to: the framework would end with a traceback."""
+    host = _host(settings, argv) or "0.0.0.0"
+    if why := listening_problem(host, 0):
+        return [f"AGENT_HOST={host!r} cannot be listened at ({why}): name an address of this machine"]
+    ports = {}
+    if "--simulation" not in argv:  # many of these run side by side, without a health check
+        by_default = _HEALTH_PORT if _is_deployed(argv) else 0
+        ports["AGENT_PORT"] = by_default if settings.port is None else settings.port
+    if "prometheus" in settings.metrics_sinks:
+        ports["METRICS_PROMETHEUS_PORT"] = settings.metrics_prometheus_port
+    return [
+        f"{name}={port} cannot be listened at ({why}): name a free port, or 0 for any"
+        for name, port in ports.items()
+        if (why := listening_problem(host, port))
+    ]
 
 
 def _unusable(settings: Settings) -> list[str]:

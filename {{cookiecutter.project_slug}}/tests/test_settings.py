@@ -1,5 +1,6 @@
 """Every knob: the environment over agent.toml over the defaults, and words for what is wrong."""
 
+import socket
 from multiprocessing import current_process
 from pathlib import Path
 
@@ -194,7 +195,7 @@ def test_all_problems_are_told_at_once(agent_toml: Path) -> None:
 
 @pytest.mark.usefixtures("agent_toml")
 def test_no_problem_tells_a_secret() -> None:
-    assert not any("secret" in line for line in problems({**KEYS, "AGENT_VOICE": "Nobody"}, "start"))
+    assert not any("secret" in line for line in problems({**KEYS, "AGENT_VOICE": "Nobody"}, "dev"))
 
 
 @pytest.mark.usefixtures("agent_toml")
@@ -203,7 +204,7 @@ def test_no_problem_tells_a_secret() -> None:
     [("console", {"GOOGLE_API_KEY"}), ("dev", set(KEYS)), ("start", set(KEYS))],
 )
 def test_keys_are_asked_for_by_the_commands_that_need_them(command: str, missing: set[str]) -> None:
-    told = problems({}, command, "--connect-addr", "127.0.0.1:1")
+    told = problems({"AGENT_PORT": "0"}, command, "--connect-addr", "127.0.0.1:1")
     assert {line.split(" ")[0] for line in told} == missing
     assert all("is not set: put it into .env.local" in line for line in told)
 
@@ -217,13 +218,13 @@ def test_without_a_command_no_key_is_asked_for() -> None:
 @pytest.mark.usefixtures("agent_toml")
 def test_with_the_keys_every_command_starts() -> None:
     for command in ("dev", "start"):
-        checked_settings(KEYS, ["agent.py", command])
+        checked_settings({**KEYS, "AGENT_PORT": "0"}, ["agent.py", command])
 
 
 @pytest.mark.usefixtures("agent_toml")
 def test_keys_may_come_from_the_command_line() -> None:
     options = ["--url=ws://localhost", "--api-key", "k", "--api-secret", "s"]
-    checked_settings({"GOOGLE_API_KEY": "k"}, ["agent.py", "start", *options])
+    checked_settings({"GOOGLE_API_KEY": "k"}, ["agent.py", "dev", *options])
 
 
 @pytest.mark.usefixtures("agent_toml")
@@ -271,6 +272,28 @@ def test_the_health_check_listens_where_the_settings_say() -> None:
 
 
 @pytest.mark.usefixtures("agent_toml")
+@pytest.mark.parametrize("name", ["AGENT_PORT", "METRICS_PROMETHEUS_PORT"])
+def test_a_port_that_is_taken_is_told_before_a_call(name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environ = {**KEYS, "METRICS_SINKS": "prometheus", "METRICS_PROMETHEUS_PORT": "0", name: port}
+        (told,) = problems(environ, "dev")
+        assert told.startswith(f"{name}={port} cannot be listened at (")
+        assert told.endswith("): name a free port, or 0 for any")
+        if name == "AGENT_PORT":
+            checked_settings(environ, ["agent.py", "start", "--simulation"])
+            checked_settings(environ, ["agent.py"])
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_an_address_that_is_not_of_this_machine_is_told_once_before_a_call() -> None:
+    environ = {**KEYS, "METRICS_SINKS": "prometheus", "AGENT_HOST": "203.0.113.9", "AGENT_PORT": "9090"}
+    (told,) = problems(environ, "start")
+    assert told.startswith("AGENT_HOST='203.0.113.9' cannot be listened at (")
+    assert told.endswith("): name an address of this machine")
+
+
+@pytest.mark.usefixtures("agent_toml")
 def test_only_a_deployed_server_listens_on_every_address() -> None:
     settings = checked_settings({"METRICS_SINKS": "log"}, ["agent.py"])
     assert "host" not in server_options(settings, ["agent.py", "start"])
@@ -284,14 +307,14 @@ def test_only_a_deployed_server_listens_on_every_address() -> None:
     ["my-project.livekit.cloud", "localhost:7880", "wss://", "wss://[bad", "wss://℀.com", "ws://localhost:78800"],
 )
 def test_a_livekit_url_that_is_no_address_is_told_before_a_call(url: str) -> None:
-    (told,) = problems({**KEYS, "LIVEKIT_URL": url}, "start")
+    (told,) = problems({**KEYS, "LIVEKIT_URL": url}, "dev")
     assert told == f"LIVEKIT_URL={url!r} is no address: it has to be like wss://HOST (or ws://, http://, https://)"
 
 
 @pytest.mark.usefixtures("agent_toml")
 @pytest.mark.parametrize("url", ["wss://my-project.livekit.cloud", "ws://localhost:7880", "http://[::1]:7880/rtc"])
 def test_a_livekit_url_may_have_a_port_and_a_path(url: str) -> None:
-    checked_settings({**KEYS, "LIVEKIT_URL": url}, ["agent.py", "start"])
+    checked_settings({**KEYS, "LIVEKIT_URL": url}, ["agent.py", "dev"])
 
 
 @pytest.mark.parametrize("change", [{"instructions": "Be long."}, {"greeting": "Sing."}, {"voice": "Kore"}])

@@ -9,7 +9,6 @@ import functools
 import json
 import math
 import os
-import socket
 import threading
 import time
 from contextlib import suppress
@@ -36,7 +35,7 @@ class PrometheusSink(Sink):
 
     @staticmethod
     def problem(settings: Settings) -> str | None:
-        """Whether port and connection can be had, and no variable makes the framework's page show files instead."""
+        """Whether jobs can be listened to, and no variable makes the framework's page show files instead."""
         for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
             if name in os.environ:
                 return f"{name}={os.environ[name]!r} hides the figures from /metrics: unset it, nothing here needs it"
@@ -45,13 +44,6 @@ class PrometheusSink(Sink):
         except OSError as error:
             folder = os.environ.get("TMPDIR", "")
             return f"TMPDIR={folder!r}: jobs cannot be listened to there ({error}): name another, short folder"
-        host, port = settings.host or "127.0.0.1", settings.metrics_prometheus_port
-        try:
-            for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
-                socket.create_server(address, family=family).close()
-        except (OSError, UnicodeError) as error:  # UnicodeError: no name can be like this
-            why = f"cannot be listened to at {host} ({getattr(error, 'strerror', error)})"
-            return f"METRICS_PROMETHEUS_PORT={port}: {why}: name a free port, or 0 for any; AGENT_HOST sets the address"
         return None
 
     def write(self, record: AnyRecord) -> None:
