@@ -418,9 +418,9 @@ class GeminiConnection:
 
     async def _send(self, message: dict[str, Any], payload: Mapping[str, Any] | None = None) -> None:
         """Sends a message; what it does at the plugin, and its usage in the ledger, are noted once it is sent."""
-        if self._unread == LEAVING and payload is not None:
-            # whether it is still read would be a matter of luck
-            if not message:
+        if self._unread == LEAVING:
+            # whether usage, or another generation, is still read would be a matter of luck
+            if not message or not self._client.generating:
                 return
             payload = None
         if payload is not None:
@@ -428,7 +428,7 @@ class GeminiConnection:
         # an open websocket writes at once: what is booked here stands in the order of the wire
         if self._websocket.state is State.OPEN:
             in_generation = self._client.generating
-            begins = self._unread is None and self._client.follow(message)
+            begins = self._unread in (None, LEAVING) and self._client.follow(message)
             if begins:
                 self._seen.ledger.begin(self._client.key, self._client.generations, time.time())
             if payload is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from google.genai import types
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -53,6 +53,17 @@ scenarios = st.builds(
     turns=st.lists(turns, min_size=4, max_size=8).map(tuple),
     waits_for_playback=st.just(False),
     pace=st.just(1000),
+)
+
+LEFT_BEFORE_THE_ANSWER_BEGAN = Scenario(
+    greeting=None,
+    turns=(
+        Turn(heard="", text="yes", audio_s=0.2),
+        Turn(heard="", audio_s=0.2, fault=Fault(kind="go_away")),
+        Turn(answer="empty", heard="", usage=(Usage(when="before", counts={"promptTokenCount": 2}),)),
+    ),
+    waits_for_playback=False,
+    pace=1000,
 )
 
 
@@ -143,6 +154,7 @@ def google_genai_reads(payload: dict[str, Any]) -> bool:
     suppress_health_check=list(HealthCheck),
 )
 @given(st.lists(scenarios, min_size=CALLS, max_size=CALLS))
+@example([LEFT_BEFORE_THE_ANSWER_BEGAN])
 def test_the_plugin_books_exactly_what_the_ledger_says(played: list[Scenario]) -> None:
     asyncio.run(_play_all(played))
 
