@@ -357,8 +357,7 @@ class Recorder:
             self._failures.guard(self.on_recorded, self._bill)
 
     def _on_unbooked(self, tokens: Tokens, before: Tokens | None) -> None:
-        """Usage that no response's record holds. Late usage: `tokens` is the increase over `before`. Usage without a
-        response: `before` is `None`."""
+        """Usage that no response's record holds: how much, and what it adds to (`None`: to nothing)."""
         now = time.time()
         cost = self._cost(tokens if before is None else added(before, tokens), now)
         if before is not None and cost.usd is not None:

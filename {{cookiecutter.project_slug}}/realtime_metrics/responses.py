@@ -187,6 +187,8 @@ class Responses:
         self._early: deque[Tokens] = deque()
         self._newest_usage = UsageBook()
         """Of the response that was created last, be it open or recorded."""
+        self._usage_alone = UsageBook()
+        """What has come since then without a response."""
 
     def created(self, response: Response) -> None:
         """A response begins."""
@@ -196,7 +198,7 @@ class Responses:
         while self._early:
             response.usage.book(self._early.popleft())
         self._open.append(response)
-        self._newest_usage = response.usage
+        self._newest_usage, self._usage_alone = response.usage, UsageBook()
 
     # -- usage
 
@@ -234,7 +236,7 @@ class Responses:
         if message.of_next_response:
             self._used_early(message.tokens)
         elif not message.is_empty:
-            self._unbooked(message.tokens, None)
+            self._used_late(self._usage_alone, message.tokens)
 
     def _of_request(self, request_id: str) -> Response | None:
         return next((each for each in self._open if each.request_id == request_id), None)
@@ -251,6 +253,7 @@ class Responses:
             self._unbooked(self._early.popleft(), None)
 
     def _used_late(self, book: UsageBook, tokens: Tokens) -> None:
+        """No record will hold it: what it adds to the book is told."""
         before = book.total()
         book.book(tokens)
         after = book.total() or tokens

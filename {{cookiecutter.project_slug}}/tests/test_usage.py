@@ -1,5 +1,7 @@
 """Token counts: all that the provider sent, each message counted once."""
 
+import functools
+
 import pytest
 from google.genai import types
 
@@ -176,3 +178,14 @@ async def test_a_prompt_that_is_told_twice_ahead_of_a_response_is_billed_once(be
     responses.close()
     assert alone == ([] if begins else [prompt])
     assert [response.usage.total() for response in recorded] == ([prompt] if begins else [])
+
+
+async def test_usage_without_a_response_that_is_told_twice_is_billed_once() -> None:
+    alone: list[Tokens] = []
+    responses = Responses(lambda _: None, lambda tokens, _: alone.append(tokens))
+    for count in (10, 10, 20):
+        responses.used_alone(UsageMessage(snapshot(90, count)))
+    assert functools.reduce(added, alone) == snapshot(90, 20)
+    responses.created(Response("GR_1"))
+    responses.used_alone(UsageMessage(snapshot(90, 20)))
+    assert functools.reduce(added, alone) == snapshot(180, 40), "what comes after a response is another call"
