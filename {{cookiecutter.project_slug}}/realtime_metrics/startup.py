@@ -72,7 +72,7 @@ def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Setting
 def server_options(settings: Settings, argv: Sequence[str] | None = None) -> dict[str, Any]:
     """What the `AgentServer` is to be made with, beyond its defaults; `argv` as of `load_settings`."""
     argv = sys.argv if argv is None else argv
-    # the framework's debug lines would flood the reports; `--log-level debug` brings them
+    # the framework's debug lines would flood the reports; `--log-level DEBUG` brings them
     options: dict[str, Any] = {"log_level": "INFO", "port": settings.port, "drain_timeout": settings.drain_timeout_s}
     options["preload_modules"] = ["realtime_metrics.hangup"]
     options["host"] = _host(settings, argv)
