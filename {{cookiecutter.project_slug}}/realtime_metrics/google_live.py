@@ -14,14 +14,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, get_args
 
+import google.auth
 import pydantic
+from google.auth.exceptions import GoogleAuthError
 from google.genai.errors import APIError
 from google.genai.types import LiveServerContent, TurnCompleteReason, UsageMetadata
 from livekit.agents.llm import RealtimeSession
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.plugins.google.realtime import Voice
 
-from .errors import STATUS_PAGE, Failure, code_of, of_code, passed_through
+from .errors import STATUS_PAGE, Failure, code_of, of_code, passed_through, short
 from .log import OwnFailures, logger
 from .provider import Listener, Provider, ProviderSession
 from .usage import MODALITIES, TOKEN_FIELDS, MalformedUsageError, Tokens, UsageMessage, counts_of, from_metrics
@@ -80,8 +82,9 @@ class GoogleLive(Provider):
     voices = get_args(Voice)
 
     def missing_key(self, environ: Mapping[str, str]) -> str | None:
-        vertex = environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").strip().lower() in ("1", "true")
-        if vertex or environ.get("GOOGLE_API_KEY", "").strip():
+        if environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").strip().lower() in ("1", "true"):
+            return _missing_of_vertex(environ)
+        if environ.get("GOOGLE_API_KEY", "").strip():
             return None
         return "GOOGLE_API_KEY is not set: put it into .env.local (aistudio.google.com makes one)"
 
@@ -234,6 +237,17 @@ def from_raw(usage: UsageMetadata) -> UsageMessage:
             total = sum(modalities.values())
         tokens |= counts_of(group, total, modalities)
     return UsageMessage(tokens)
+
+
+def _missing_of_vertex(environ: Mapping[str, str]) -> str | None:
+    try:
+        _, project = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    except GoogleAuthError as error:
+        how = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+        return f"GOOGLE_GENAI_USE_VERTEXAI is set, and credentials cannot be had: {how} ({short(error)})"
+    if project or environ.get("GOOGLE_CLOUD_PROJECT", "").strip():
+        return None
+    return "GOOGLE_CLOUD_PROJECT is not set: put it into .env.local (GOOGLE_GENAI_USE_VERTEXAI is set)"
 
 
 def _is_malformed(error: BaseException) -> bool:

@@ -8,7 +8,6 @@ the cache price where the model has one, else the full input price.
 
 import functools
 import tomllib
-import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -43,6 +42,7 @@ _CHARGED = {
     "output_video_tokens": ("output_video_tokens",),
 }
 """genai-prices' name of a count -> our counts that it sums up; each modality is part of its direction."""
+_PRICE_KEYS = [name.replace("_tokens", "_mtok") for name in _CHARGED]
 
 AS_TEXT = "tokens of unknown modality are priced as text: the provider leaves open what they cost"
 _PRICED_AS_TEXT = ("input_unknown_tokens", "tool_use_unknown_tokens", "output_unknown_tokens")
@@ -110,23 +110,28 @@ def _library_price(model: str, price_list: str | None, at: datetime) -> ModelPri
 
 def _read_prices(path: Path) -> dict[str, ModelPrice]:
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
     except (OSError, ValueError, RecursionError) as error:
         raise PriceFileError(f"cannot be read: {error}") from error
+    if not tables:
+        raise PriceFileError("holds no prices: it needs a table for each model")
     return {model: _model_price(model, prices) for model, prices in tables.items()}
 
 
 def _model_price(model: str, prices: object) -> ModelPrice:
     if not isinstance(prices, dict) or not {"input_mtok", "output_mtok"} <= prices.keys():
         # without one of them these tokens would count as free
-        raise PriceFileError(f"{model!r} needs a table with input_mtok and output_mtok, in USD per million tokens")
+        what = f"{model!r} needs a table with input_mtok and output_mtok, in USD per million tokens"
+        raise PriceFileError(f"{what}; a name that has a dot stands in quotes")
     for key, value in prices.items():
+        if key not in _PRICE_KEYS:
+            raise PriceFileError(f"{model!r}: {key} is no price: choose from {', '.join(_PRICE_KEYS)}")
         if type(value) not in (int, Decimal) or not Decimal(value).is_finite() or value < 0:
-            raise PriceFileError(f"{model!r}: {key} = {value} is no price, which is USD per million tokens, 0 or more")
+            shown = repr(value) if isinstance(value, str) else value
+            raise PriceFileError(f"{model!r}: {key} = {shown} is no price, which is USD per million tokens, 0 or more")
     price = ModelPrice(**{key: Decimal(value) for key, value in prices.items()})
     try:
-        with warnings.catch_warnings(action="error"):  # genai-prices only warns of a key that it does not know
-            price.calc_price(Usage(input_tokens=0, output_tokens=0))
-    except (ValueError, UserWarning) as error:
-        raise PriceFileError(f"{model!r}: {error}") from error
+        price.calc_price(Usage(input_tokens=0, output_tokens=0))
+    except ValueError as error:
+        raise PriceFileError(f"{model!r}: {str(error).replace('_tokens', '_mtok')}") from error
     return price

@@ -88,7 +88,7 @@ class Settings(BaseModel):
     voice: Known = "Puck"
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.8
     model: Annotated[str, Field(min_length=1)] = "gemini-2.5-flash-native-audio-preview-12-2025"
-    instructions: str = "You are a helpful voice AI assistant."
+    instructions: Annotated[str, Field(min_length=1)] = "You are a helpful voice AI assistant."
     greeting: str = ""
     """What the agent is asked to say first; empty: what it likes."""
     context_compression: bool = True
@@ -111,6 +111,13 @@ class Settings(BaseModel):
     """A team's own prices, see `prices`."""
     metrics_prometheus_port: Port = 9464
     """Where the agent server serves `/metrics` with the prometheus sink."""
+
+    _in_agent_toml: frozenset[str] = frozenset()
+
+    def named(self, key: str) -> str:
+        """A setting and its value, as whoever set it wrote it."""
+        value = str(getattr(self, key))
+        return f"agent.toml: {key} = {value!r}" if key in self._in_agent_toml else f"{ENVIRONMENT[key]}={value!r}"
 
     def revision(self, tools: Iterable[str]) -> str:
         """8 hexadecimal digits that change with what the model is told: its figures belong to this revision.
@@ -147,15 +154,18 @@ def read_settings(
     if "LIVEKIT_AGENT_NAME" in environ:
         given["name"] = environ["LIVEKIT_AGENT_NAME"].strip()
     try:
-        return Settings.model_validate(_agent_toml() | given, context={"metrics_sinks": sinks, "voice": voices})
+        in_file = _agent_toml()
+        settings = Settings.model_validate(in_file | given, context={"metrics_sinks": sinks, "voice": voices})
     except ValidationError as error:
         raise SettingsError([_in_words(detail, given) for detail in error.errors()]) from None
+    settings._in_agent_toml = frozenset(in_file) - given.keys()
+    return settings
 
 
 def _agent_toml() -> dict[str, Any]:
     text = ""
     try:
-        text = AGENT_TOML.read_text("utf-8")
+        text = AGENT_TOML.read_text("utf-8-sig")  # editors on Windows put a mark before it
         return tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError([f"agent.toml cannot be read: {_setting_in(str(error), text)}{error}"]) from None

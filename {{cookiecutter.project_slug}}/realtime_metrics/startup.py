@@ -56,11 +56,14 @@ def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Setting
     """
     command = argv[1] if len(argv) > 1 else ""
     options = {word.partition("=")[0] for word in argv}
-    problems = _misspelt(environ) + _missing_keys(environ, command, options) + _missing_port_audio(command, options)
+    is_server = not in_job_process()  # else the server has asked for all this already
+    problems = _misspelt(environ)
+    if is_server:
+        problems += _missing_keys(environ, command, options) + _missing_audio(command, options)
     try:
         settings = read_settings(environ, sinks=SINKS, voices=PROVIDER.voices)
         problems = _unusable(settings) + problems
-        if command in _CONNECTED_COMMANDS | {"console"} and not in_job_process():
+        if is_server and command in _CONNECTED_COMMANDS | {"console"}:
             problems = _cannot_listen(settings, argv) + problems
     except SettingsError as error:
         raise SettingsError(error.problems + problems) from None
@@ -107,6 +110,9 @@ def _cannot_listen(settings: Settings, argv: Sequence[str]) -> list[str]:
         ports["AGENT_PORT"] = by_default if settings.port is None else settings.port
     if "prometheus" in settings.metrics_sinks:
         ports["METRICS_PROMETHEUS_PORT"] = settings.metrics_prometheus_port
+    if ports.get("AGENT_PORT") == settings.metrics_prometheus_port != 0 and len(ports) == 2:
+        name, port = "METRICS_PROMETHEUS_PORT", settings.metrics_prometheus_port
+        return [f"{name}={port} is the health check's port, too: name another, or 0 for any"]
     return [
         f"{name}={port} cannot be listened at ({why}): name a free port, or 0 for any"
         for name, port in ports.items()
@@ -120,7 +126,7 @@ def _unusable(settings: Settings) -> list[str]:
     try:
         prices_of(settings.metrics_prices_path)
     except PriceFileError as error:
-        problems.append(f"METRICS_PRICES_PATH={str(settings.metrics_prices_path)!r}: {error}")
+        problems.append(f"{settings.named('metrics_prices_path')}: {error}")
     return [problem for problem in problems if problem]
 
 
@@ -148,14 +154,21 @@ def _missing_keys(environ: Mapping[str, str], command: str, options: set[str]) -
     return problems
 
 
-def _missing_port_audio(command: str, options: set[str]) -> list[str]:
+def _missing_audio(command: str, options: set[str]) -> list[str]:
     if command != "console" or "--connect-addr" in options:
         return []  # nobody needs it: the LiveKit CLI has its own
     try:
-        import sounddevice  # noqa: F401
+        import sounddevice
     except OSError:
         return [
             "`console` needs PortAudio, which is not installed: `sudo apt install libportaudio2` (Debian, Ubuntu), "
             "`sudo dnf install portaudio` (Fedora); or use `lk agent console`; or `uv run -m demo`, without audio"
         ]
-    return []
+    missing = [
+        name
+        for name, channels in (("microphone", "max_input_channels"), ("loudspeaker", "max_output_channels"))
+        if not any(device[channels] for device in sounddevice.query_devices())
+    ]
+    if not missing or options & {"--text", "--list-devices", "--help"}:
+        return []
+    return [f"`console` finds no {' and no '.join(missing)}: plug one in, or add --text; or `uv run -m demo`"]

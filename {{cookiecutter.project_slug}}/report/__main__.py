@@ -34,10 +34,11 @@ from realtime_metrics.log import visible
 from . import compare, terminal
 from .follow import follow
 from .load import LoadError, Records, load, since_when
-from .page import page
+from .page import PAGE_BEGINS, page
 from .summary import BY, Figures, details, figures
 
 DEFAULT = Path("metrics.jsonl")
+TOLERANCE_PERCENT = 10.0
 
 Read = Callable[[Path | list[Path]], Records]
 
@@ -103,7 +104,8 @@ def _report(arguments: argparse.Namespace, read: Read) -> int:
                     raise compare.no_baseline(error) from None
                 baseline = figures(before)[0]
                 records.notes.extend(before.notes)
-        verdicts = compare.gate(everything, baseline, arguments.tolerance / 100)
+        percent = TOLERANCE_PERCENT if arguments.tolerance is None else arguments.tolerance
+        verdicts = compare.gate(everything, baseline, percent / 100)
 
     console = terminal.plain_console()
     if arguments.csv:
@@ -161,10 +163,19 @@ def _arguments() -> argparse.Namespace:
     against = parser.add_mutually_exclusive_group()
     against.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two files, or two values of --by")
     against.add_argument("--baseline", type=Path, metavar="FILE", help="of --json, or records: exit code 1 where worse")
-    add("--tolerance", type=_percent, default=10.0, metavar="PERCENT", help="what --baseline lets pass (default: 10)")
+    add(
+        "--tolerance",
+        type=_percent,
+        metavar="PERCENT",
+        help=f"what --baseline lets pass (default: {TOLERANCE_PERCENT:g})",
+    )
     arguments = parser.parse_args()
     if arguments.compare and arguments.files and not arguments.by:
         parser.error("--compare A B names its two files itself; with --by, A and B are two of its values")
+    if arguments.html and (problem := _why_not_written_to(arguments.html)):
+        parser.error(f"--html {visible(str(arguments.html))!r} {problem}: name a new file, or a page to replace")
+    if arguments.tolerance is not None and not arguments.baseline:
+        parser.error("--tolerance says what --baseline lets pass: name one")
     if arguments.compare and (arguments.csv or arguments.html):
         parser.error("--compare prints to the terminal, or with --json")
     narrowed = [arguments.by, arguments.since, arguments.session, arguments.baseline, arguments.compare]
@@ -182,6 +193,18 @@ def _percent(text: str) -> float:
     if not 0 <= value <= 10_000:
         raise argparse.ArgumentTypeError(f"{visible(text)!r} is no percentage: use a number from 0, such as 10")
     return value
+
+
+def _why_not_written_to(path: Path) -> str | None:
+    """Records that were given for the page's name by mistake are not lost."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(PAGE_BEGINS))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"cannot be written ({error.strerror})"
+    return None if start in (b"", PAGE_BEGINS.encode()) else "holds something else than a page of this report"
 
 
 def _write(path: Path, text: str) -> None:

@@ -25,6 +25,8 @@ from .terminal import UNKNOWN, count, facts, plural, seconds, share, title, usd
 MOST_ROWS = 200
 BARS = 30
 
+PAGE_BEGINS = "<!doctype html>"
+
 
 def page(records: Records, figures: Figures, details: Details, groups: Sequence[Figures], by: str | None) -> str:
     """The whole page. Each text from the records is escaped where it is put into it."""
@@ -34,7 +36,7 @@ def page(records: Records, figures: Figures, details: Details, groups: Sequence[
         _growth(details, "input_tokens", "Context by response", count),
         _growth(details, "cost_usd", "Cost by response", usd),
     ]
-    return f"""<!doctype html>
+    return f"""{PAGE_BEGINS}
 <html lang="en">
 <head>
 <meta charset="utf-8">

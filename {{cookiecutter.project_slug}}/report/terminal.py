@@ -1,5 +1,6 @@
 """The report in the terminal: fits 80 columns, and says what is unknown, with its number."""
 
+import textwrap
 from collections.abc import Sequence
 
 from rich import box
@@ -173,7 +174,7 @@ def show_groups(console: Console, records: Records, by: str, groups: list[Figure
     table.show_edge = False  # each column more leaves less room for the value's name
     for group in groups:
         table.add_row(
-            visible(group.value),
+            textwrap.fill(visible(group.value), max(20, console.width - 60)),  # at a hyphen, not inside a word
             count(group.calls),
             usd(group.cost_usd),
             usd(group.cost_per_minute_usd),

@@ -15,10 +15,11 @@ RECORDINGS = sorted(path.stem for path in PROJECT.glob("demo/recordings/*.jsonl"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def demo() -> Iterator[subprocess.Popen[str]]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
     """A demo that runs beside the other tests here: it waits for most of its time."""
+    records = tmp_path_factory.mktemp("demo") / "metrics.jsonl"  # not among those of real calls
     process = subprocess.Popen(
-        [sys.executable, "-m", "demo", "--scenario", "text-only"],
+        [sys.executable, "-m", "demo", "--scenario", "text-only", "--jsonl", str(records)],
         cwd=PROJECT,
         env={**os.environ, "COLUMNS": "80", "PYTHONUTF8": "1"},
         stdin=subprocess.DEVNULL,
@@ -34,7 +35,6 @@ def demo() -> Iterator[subprocess.Popen[str]]:
 async def test_a_recorded_call_costs_what_it_did(name: str) -> None:
     replayed = await replay(name, speed=20)
     assert replayed.bill == replayed.billed
-    assert replayed.session["cost_usd"] < 0.01
 
 
 def test_a_call_is_played_to_its_end_with_a_report_for_each_response(demo: subprocess.Popen[str]) -> None:

@@ -133,11 +133,21 @@ def test_a_model_that_the_team_has_no_price_for_has_the_librarys(own_prices: Pat
         ("[my-model]", "'my-model' needs a table with input_mtok and output_mtok"),
         ("[my-model]\ninput_mtok = 1", "'my-model' needs a table with input_mtok and output_mtok"),
         ("[my-model]\ninput_mtok = 1\noutput_mtok = -1", "'my-model': output_mtok = -1 is no price"),
-        ('[my-model]\ninput_mtok = 1\noutput_mtok = "free"', "output_mtok = free is no price"),
+        ('[my-model]\ninput_mtok = 1\noutput_mtok = "free"', "output_mtok = 'free' is no price"),
         ("[my-model]\ninput_mtok = 1\noutput_mtok = true", "output_mtok = True is no price"),
         ("[my-model]\ninput_mtok = 1\noutput_mtok = nan", "is no price"),
         ("[my-model]\ninput_mtok = 1\noutput_mtok = inf", "is no price"),
-        ("[my-model]\ninput_mtok = 1\noutput_mtok = 1\npeanuts_mtok = 1", "peanuts_mtok"),
+        (
+            "[my-model]\ninput_mtok = 1\noutput_mtok = 1\npeanuts_mtok = 1",
+            "peanuts_mtok is no price: choose from input_mtok",
+        ),
+        (
+            "[gemini-2.5-live]\ninput_mtok = 1\noutput_mtok = 1",
+            "'gemini-2' needs a table with input_mtok and output_mtok",
+        ),
+        ("[gemini-2.5-live]\ninput_mtok = 1\noutput_mtok = 1", "a name that has a dot stands in quotes"),
+        ("[my-model]\ninput_mtok = 1\noutput_mtok = 1\ncache_audio_read_mtok = 1", "cache_read_mtok, input_audio_mtok"),
+        ("# to come", "holds no prices"),
     ],
 )
 def test_a_price_file_that_cannot_be_used_is_refused_in_words(tmp_path: Path, text: str, complaint: str) -> None:

@@ -368,6 +368,36 @@ def test_the_page_needs_no_network_and_no_script(run: Run) -> None:
     assert "8.00 s, no answer: no_response" in page
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--html", "metrics.jsonl"], "--html 'metrics.jsonl' holds something else than a page of this report"),
+        (["--html", "."], "--html '.' cannot be written"),
+        (["--tolerance", "5"], "--tolerance says what --baseline lets pass"),
+    ],
+)
+def test_what_would_cost_the_records_or_check_nothing_is_refused(
+    run: Run, arguments: list[str], complaint: str
+) -> None:
+    write(Path("metrics.jsonl"), call())
+    before = Path("metrics.jsonl").read_bytes()
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert complaint in err
+    assert Path("metrics.jsonl").read_bytes() == before
+
+
+def test_a_page_is_replaced_by_a_newer_one(run: Run) -> None:
+    write(Path("metrics.jsonl"), call())
+    assert [run("--html", "page.html")[0] for _ in range(2)] == [0, 0]
+
+
+def test_a_long_name_of_a_model_is_broken_at_a_hyphen(run: Run) -> None:
+    write(Path("metrics.jsonl"), [each | {"model": "gemini-2.5-flash-native-audio-preview-12-2025"} for each in call()])
+    lines = [line.split(" ")[0] for line in run("--by", "model")[1].splitlines()]
+    assert {"gemini-2.5-flash-", "native-audio-", "preview-12-2025"} <= set(lines)
+
+
 def test_a_difference_is_told_from_chance(run: Run) -> None:
     usual = (0.40, 0.45, 0.50, 0.55, 0.60)
     write(Path("a.jsonl"), [record for name in "ABCDEFGH" for record in call(name, usual)])

@@ -1,8 +1,11 @@
 """Every knob: the environment over agent.toml over the defaults, and words for what is wrong."""
 
+import json
 import socket
+import sys
 from multiprocessing import current_process
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -228,8 +231,45 @@ def test_keys_may_come_from_the_command_line() -> None:
 
 
 @pytest.mark.usefixtures("agent_toml")
-def test_vertex_ai_needs_no_google_api_key() -> None:
-    checked_settings({"GOOGLE_GENAI_USE_VERTEXAI": "true"}, ["agent.py", "console", "--connect-addr=127.0.0.1:1"])
+def test_vertex_ai_needs_credentials_and_a_project_and_no_google_api_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ, command = {"GOOGLE_GENAI_USE_VERTEXAI": "true"}, ("console", "--connect-addr=127.0.0.1:1")
+    path = tmp_path / "credentials.json"
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))  # not the person's own project
+    (told,) = problems(environ, *command)
+    assert told.startswith("GOOGLE_GENAI_USE_VERTEXAI is set, and credentials cannot be had: run `gcloud auth")
+    path.write_text(
+        json.dumps({"type": "authorized_user", "client_id": "i", "client_secret": "s", "refresh_token": "t"})
+    )
+    (told,) = problems(environ, *command)
+    assert told.startswith("GOOGLE_CLOUD_PROJECT is not set: put it into .env.local")
+    checked_settings({**environ, "GOOGLE_CLOUD_PROJECT": "p"}, ["agent.py", *command])
+
+
+@pytest.mark.usefixtures("agent_toml")
+def test_a_console_without_a_microphone_is_told_before_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = [{"max_input_channels": 0, "max_output_channels": 2}]
+    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(query_devices=lambda: devices))
+    assert problems(KEYS, "console") == [
+        "`console` finds no microphone: plug one in, or add --text; or `uv run -m demo`"
+    ]
+    checked_settings(KEYS, ["agent.py", "console", "--text"])
+    devices[0]["max_input_channels"] = 1
+    checked_settings(KEYS, ["agent.py", "console"])
+
+
+def test_a_file_from_an_editor_on_windows_is_read(agent_toml: Path) -> None:
+    agent_toml.write_text(VALID_TOML, encoding="utf-8-sig")
+    assert checked_settings({}, ["agent.py"]).name == "front-desk"
+
+
+def test_an_agent_without_instructions_is_refused_as_the_template_does(agent_toml: Path) -> None:
+    agent_toml.write_text('instructions = ""', encoding="utf-8")
+    (told,) = problems({})
+    assert told.startswith("agent.toml: instructions = ''")
 
 
 @pytest.mark.usefixtures("agent_toml")
@@ -237,6 +277,15 @@ def test_a_jsonl_file_that_cannot_be_made_is_told_before_a_call(tmp_path: Path) 
     path = tmp_path / "nowhere" / "metrics.jsonl"
     (told,) = problems({"METRICS_SINKS": "jsonl", "METRICS_JSONL_PATH": str(path)})
     assert told.startswith(f"METRICS_JSONL_PATH={str(path)!r} cannot be written to")
+
+
+@pytest.mark.parametrize("key", ["metrics_jsonl_path", "metrics_prices_path"])
+def test_a_file_that_cannot_be_used_is_told_by_the_setting_that_names_it(agent_toml: Path, key: str) -> None:
+    agent_toml.write_text(f'metrics_sinks = ["jsonl"]\n{key} = "nowhere/file"', encoding="utf-8")
+    (told,) = problems({})
+    assert told.startswith(f"agent.toml: {key} = {str(Path('nowhere/file'))!r}")
+    (told,) = problems({ENVIRONMENT[key]: "other/file"})
+    assert told.startswith(f"{ENVIRONMENT[key]}={str(Path('other/file'))!r}")
 
 
 @pytest.mark.usefixtures("agent_toml")
@@ -280,6 +329,12 @@ def test_a_port_that_is_taken_is_told_before_a_call(name: str) -> None:
         (told,) = problems(environ, "dev")
         assert told.startswith(f"{name}={port} cannot be listened at (")
         assert told.endswith("): name a free port, or 0 for any")
+        environ[name] = "0"
+        checked_settings(environ, ["agent.py", "dev"])
+        environ |= {"AGENT_PORT": port, "METRICS_PROMETHEUS_PORT": port}
+        (told,) = problems(environ, "dev")
+        assert told == f"METRICS_PROMETHEUS_PORT={port} is the health check's port, too: name another, or 0 for any"
+        environ |= {"METRICS_PROMETHEUS_PORT": "0", name: port}
         if name == "AGENT_PORT":
             checked_settings(environ, ["agent.py", "start", "--simulation"])
             checked_settings(environ, ["agent.py"])

@@ -35,8 +35,8 @@ class JsonlSink(Sink):
     def problem(settings: Settings) -> str | None:
         path = settings.metrics_jsonl_path
         if why := _why_unusable(path):
-            why = f"cannot be written to ({why})"
-            return f"METRICS_JSONL_PATH={str(path)!r} {why}: name a file that can be made or appended to"
+            name = settings.named("metrics_jsonl_path")
+            return f"{name} cannot be written to ({why}): name a file that can be made or appended to"
         return None
 
     def write(self, record: AnyRecord) -> None:
