@@ -158,9 +158,9 @@ class Ears:
         """Puts the ears first into the session's audio, where there is some and they are not yet. May be called again
         and again: the framework can change the chain."""
         source, output = session.input.audio, session.output.audio
-        if source is not None and not isinstance(source, HearingInput):
+        if source is not None and not _holds(HearingInput, source, "source"):
             session.input.audio = HearingInput(source, self)
-        if output is not None and not isinstance(output, HearingOutput):
+        if output is not None and not _holds(HearingOutput, output, "next_in_chain"):
             session.output.audio = HearingOutput(output, self)
 
     def user_began(self, marked_at: float) -> float:
@@ -185,6 +185,13 @@ class Ears:
     def _sound_at(self, at: float) -> Sound | None:
         """The last sound that began by then."""
         return next((sound for sound in reversed(self.user.sounds) if sound.began_at <= at), None)
+
+
+def _holds(kind: type, part: Any, following: str) -> bool:
+    """Whether a part of the chain is of this kind: an owner may have put a part of their own before ours."""
+    while part is not None and not isinstance(part, kind):
+        part = getattr(part, following)
+    return part is not None
 
 
 class HearingInput(io.AudioInput):

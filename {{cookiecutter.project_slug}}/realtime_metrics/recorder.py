@@ -22,10 +22,11 @@ from livekit.agents import (
     UserInputTranscribedEvent,
     UserStateChangedEvent,
 )
-from livekit.agents.llm import ChatMessage, GenerationCreatedEvent, RealtimeModel, RealtimeSession, ToolContext
+from livekit.agents.llm import ChatMessage, GenerationCreatedEvent, RealtimeModelError, RealtimeSession, ToolContext
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.utils import is_given
 from livekit.agents.voice import SpeechHandle
+from livekit.agents.voice.events import ToolExecutionUpdatedEvent
 
 from . import errors
 from .ears import Ears, Playback
@@ -96,6 +97,8 @@ class Recorder:
         self._requested_at: dict[str, float] = {}
         self._unbound_speech: SpeechHandle | None = None
         self._typed: SpeechHandle | None = None
+        self._transcribed_item: str | None = None
+        self._model_was_connected = False
         self._last_metrics: RealtimeModelMetrics | None = None
         self._go_aways: int | None = 0
         self._go_away_came = False
@@ -127,7 +130,7 @@ class Recorder:
         session.on("user_state_changed", guarded(self._on_user_state_changed))
         session.on("user_input_transcribed", guarded(self._on_user_input_transcribed))
         session.on("conversation_item_added", guarded(self._on_conversation_item_added))
-        session.on("tool_execution_updated", guarded(self._turns.tool_updated))
+        session.on("tool_execution_updated", guarded(self._on_tool_execution_updated))
         session.on("error", guarded(self._on_error))
         session.on("close", guarded(self._on_close))
 
@@ -180,14 +183,13 @@ class Recorder:
 
     def watch_model(self, model: RealtimeSession[Any]) -> None:
         """Listens to a realtime session; agents of a call can share it, and take turns with it."""
-        llm, tools = self._session.llm, ToolContext(self._agent.tools if self._agent else [])
-        if isinstance(llm, RealtimeModel):
-            self._origin = replace(self._origin, provider=llm.provider, model=llm.model)
-        self._origin = replace(self._origin, revision=self._settings.revision(tools.function_tools))
+        llm, tools = model.realtime_model, ToolContext(self._agent.tools if self._agent else [])
+        revision = self._settings.revision(tools.function_tools)
+        self._origin = replace(self._origin, provider=llm.provider, model=llm.model, revision=revision)
         if model is self._model:
             model.off("generation_created", self._hears_generation)
         else:
-            self._model = model
+            self._model, self._model_was_connected = model, False
             self._provider_session = self._provider.watch(model, self.listener)
             if not self._provider_session.announces_ends:
                 self._go_aways = None
@@ -197,14 +199,15 @@ class Recorder:
     def _on_generation_created(self, event: GenerationCreatedEvent) -> None:
         speech = self._session.current_speech if event.user_initiated else self._unbound_speech
         self._unbound_speech = None
-        if not event.user_initiated:
-            self._turns.user_recognised()
+        if not event.user_initiated and not self._responses.newest_called_tools:
+            self._turns.answer_began()
         response = Response(
             event.response_id or "",
             speech=speech,
             requested_at=self._requested_at.get(speech.id) if speech else None,
             has_audio_output=self._has_audio_output,
             answers_typed=speech is not None and speech is self._typed,
+            origin=self._origin,
             comes_first=self._turns.user_turns == 0,
         )
         self._responses.created(response)
@@ -258,16 +261,23 @@ class Recorder:
         return vad is not None or self._provider_session.marks_user_speech
 
     def _on_user_input_transcribed(self, event: UserInputTranscribedEvent) -> None:
-        if event.transcript:
-            self._turns.user_recognised()
+        is_new = event.item_id is None or event.item_id != self._transcribed_item
+        self._transcribed_item = event.item_id
+        if event.transcript and (is_new or not event.is_final):  # at the turn's end the plugin repeats all of it
+            self._turns.user_transcribed(is_new=is_new)
+
+    def _on_tool_execution_updated(self, event: ToolExecutionUpdatedEvent) -> None:
+        self._turns.tool_updated(event)
+        self._responses.tool_updated()
 
     def _on_conversation_item_added(self, event: ConversationItemAddedEvent) -> None:
         message = event.item
         if not isinstance(message, ChatMessage):
             return
         if message.role == "user" and message.transcript_confidence is None:
-            self._typed = self._session.current_speech  # which takes it to the model, and is its answer
-            self._turns.user_typed()
+            speech = self._typed = self._session.current_speech  # which takes it to the model, and is its answer
+            now = time.monotonic()
+            self._turns.user_typed(now if speech is None else self._requested_at.get(speech.id, now))
         elif message.role == "assistant" and not self._has_audio_output:
             self._turns.agent_heard(time.monotonic())
 
@@ -305,8 +315,9 @@ class Recorder:
             go_away=self._go_away_came if provider.announces_ends else None,
         )
         self._go_away_came = False
-        if reconnect:
+        if self._model_was_connected:  # else a handoff brought a realtime session of its own
             self._connection_is_lost()
+        self._model_was_connected = True
         self._sums.connected(reconnect=reconnect, resumed=record.resumed)
         self._writer.write(record)
 
@@ -315,7 +326,8 @@ class Recorder:
         wait = wait_of(response, self._turns.answered_by(response.first_sound_at), self._turns.tools)
 
         tokens, usage_reason = response.usage.total(), response.usage_reason
-        cost = self._cost(tokens, response.timestamp, usage_reason)
+        origin = response.origin or self._origin
+        cost = self._cost(tokens, origin.model, response.timestamp, usage_reason)
         shown = tokens or dict.fromkeys(TOKEN_FIELDS)
         if response.first_sound_at is not None and shown["output_tokens"] == 0:  # it was heard: this is no count
             shown, usage_reason = without_output(shown), OUTPUT_UNCOUNTED
@@ -323,7 +335,7 @@ class Recorder:
         output_tokens, duration_s = shown["output_tokens"], wait.duration_s
 
         record = ResponseRecord(
-            origin=self._origin,
+            origin=origin,
             timestamp=utc_iso(response.timestamp),
             turn=response.turn,
             request_id=response.request_id,
@@ -358,10 +370,10 @@ class Recorder:
 
     def _on_unbooked(self, tokens: Tokens, before: Tokens | None) -> None:
         """Usage that no response's record holds: how much, and what it adds to (`None`: to nothing)."""
-        now = time.time()
-        cost = self._cost(tokens if before is None else added(before, tokens), now)
+        model, now = self._origin.model, time.time()
+        cost = self._cost(tokens if before is None else added(before, tokens), model, now)
         if before is not None and cost.usd is not None:
-            cost = replace(cost, usd=cost.usd - (self._cost(before, now).usd or 0))
+            cost = replace(cost, usd=cost.usd - (self._cost(before, model, now).usd or 0))
         self._bill.book_alone(tokens, cost)
         self._tell_recorded()
 
@@ -411,19 +423,18 @@ class Recorder:
             sinks={},
         )
 
-    def _cost(self, tokens: Tokens | None, at: float, reason: str | None = None) -> Cost:
+    def _cost(self, tokens: Tokens | None, model: str, at: float, reason: str | None = None) -> Cost:
         if tokens is None:
             return Cost(None, reason)
         self._sums.price_date = utc_iso(at)[:10]
-        return self._prices.cost(tokens, self._origin.model, self._provider.price_list, at)
+        return self._prices.cost(tokens, model, self._provider.price_list, at)
 
     # -- faults and the end
 
     def _on_error(self, event: ErrorEvent) -> None:
-        error = getattr(event.error, "error", event.error)
-        if isinstance(error, Exception):
+        if isinstance(event.error, RealtimeModelError):  # else of a part that the owner added, such as a TTS
             self._connection_is_lost()
-            self._say_failure(error, recoverable=getattr(event.error, "recoverable", False))
+            self._say_failure(event.error.error, recoverable=event.error.recoverable)
 
     def _connection_is_lost(self) -> None:
         self._responses.connection_lost()
@@ -441,9 +452,8 @@ class Recorder:
             logger.warning("%s; reconnecting, %d times by now. %s", failure.happened, count, failure.todo)
 
     def _on_close(self, event: CloseEvent) -> None:
-        error = getattr(event.error, "error", None)
-        if isinstance(error, Exception):
-            self.close(errors.describe(error, self._provider, connected=self.connected).kind)
+        if isinstance(event.error, RealtimeModelError):
+            self.close(errors.describe(event.error.error, self._provider, connected=self.connected).kind)
         else:
             self.close(event.reason.value)
 

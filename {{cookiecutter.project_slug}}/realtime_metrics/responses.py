@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from livekit.agents.llm import ChatMessage
 from livekit.agents.metrics import RealtimeModelMetrics
@@ -17,6 +18,9 @@ from livekit.agents.voice import SpeechHandle
 
 from .ears import Playback
 from .usage import PUBLIC_ONLY, WITH_ANSWER, MalformedUsageError, Tokens, UsageBook, UsageMessage, is_newer, subtracted
+
+if TYPE_CHECKING:
+    from .records import Origin
 
 SETTLE_S = 2.0
 """How long a response waits for its other half."""
@@ -46,6 +50,8 @@ class Response:
     has_audio_output: bool = True
     answers_typed: bool = False
     """Whether it is the answer to what the user typed."""
+    origin: "Origin | None" = None
+    """Who made it, where that is known: the agent may be another when it is recorded."""
     comes_first: bool = False
     """Whether the user had not said anything before it."""
     metrics: RealtimeModelMetrics | None = None
@@ -69,7 +75,9 @@ class Response:
     @property
     def called_tools(self) -> list[str]:
         items = self.speech.chat_items if self.speech else ()
-        return [item.name for item in items if item.type == "function_call"]
+        # of one that the model made up there is only the result: an error
+        calls = (item for item in items if item.type in ("function_call", "function_call_output"))
+        return list({call.call_id: call.name for call in calls}.values())
 
     @property
     def is_whole(self) -> bool:
@@ -116,6 +124,8 @@ class Response:
         """Whether the user or the program cut it short; the plugin's metrics never say so."""
         if messages := self.messages:
             return any(message.interrupted for message in messages)
+        if self.called_tools and not self.playbacks:
+            return False  # what the framework interrupts is its waiting for the tool
         return self.speech is not None and self.speech.interrupted
 
     @property
@@ -134,7 +144,7 @@ class Response:
     @property
     def is_text_only(self) -> bool:
         """Whether it was to be heard, and had text only."""
-        return bool(self.messages) and self.has_audio_output and self.first_sound_at is None
+        return bool(self.messages) and self.has_audio_output and not self.playbacks
 
     @property
     def framework_latency_s(self) -> float | None:
@@ -183,12 +193,11 @@ class Responses:
         self._unbooked = unbooked
         self._turns = 0
         self._open: deque[Response] = deque()
+        self._newest: Response | None = None
         self._recorded: deque[tuple[str, UsageBook]] = deque(maxlen=_REMEMBERED)
         self._early: deque[Tokens] = deque()
-        self._newest_usage = UsageBook()
-        """Of the response that was created last, be it open or recorded."""
         self._usage_alone = UsageBook()
-        """What has come since then without a response."""
+        """What has come without a response since the newest one."""
 
     def created(self, response: Response) -> None:
         """A response begins."""
@@ -198,13 +207,19 @@ class Responses:
         while self._early:
             response.usage.book(self._early.popleft())
         self._open.append(response)
-        self._newest_usage, self._usage_alone = response.usage, UsageBook()
+        self._newest, self._usage_alone = response, UsageBook()
+
+    @property
+    def newest_called_tools(self) -> bool:
+        """Whether the next response that nobody asks for answers a tool, and not the user."""
+        return self._newest is not None and bool(self._newest.called_tools)
 
     # -- usage
 
     def used(self, metrics: RealtimeModelMetrics, message: UsageMessage) -> None:
         """Usage of a response has come."""
-        if message.of_next_response and not self._newest_usage.counted_last(message.tokens):
+        newest = self._newest
+        if message.of_next_response and not (newest and newest.usage.counted_last(message.tokens)):
             self._used_early(message.tokens)
             return
         response = self._of_request(metrics.request_id)
@@ -273,7 +288,14 @@ class Responses:
             if whole:
                 self.completed(at)
             response.generation_ended, response.finish_reason = True, finish_reason
+            response.connection_lost = response.connection_lost or not whole
             self._look_at(response)
+
+    def tool_updated(self) -> None:
+        """Only now is it known of a response that has ended that it has called a tool, and has nothing to play."""
+        for response in list(self._open):
+            if response.generation_ended and response.timer is None:
+                self._look_at(response)
 
     def playback_began(self, speech: SpeechHandle | None, playback: Playback) -> None:
         """Audio of a speech goes to the output: it is of the newest response that this speech plays."""

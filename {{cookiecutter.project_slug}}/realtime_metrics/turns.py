@@ -73,6 +73,7 @@ class Turns:
         # with one from before the call: there is always a last one
         self._utterances = deque([Utterance(0.0, end=SpeechEnd(0.0), is_turn=True)], maxlen=64)
         self._recognised_at = 0.0
+        self._answer_began_at = 0.0
         self._playback: Playback | None = None
         self._heard_at = 0.0
         self._heard: Playback | None = None
@@ -90,7 +91,6 @@ class Turns:
             last.by_ear = False
         else:
             self._begin(began_at)
-        self._silent_response = None
         if self._waiting is not None and began_at - self._waiting.spoke_until < SAME_THOUGHT_S:
             self._stop_timer()
 
@@ -107,19 +107,31 @@ class Turns:
             self._decide()
         self._start_timer()
 
-    def user_recognised(self) -> None:
-        """The provider took something for speech: it wrote it down, or began a response to it."""
+    def user_transcribed(self, *, is_new: bool) -> None:
+        """The provider wrote down what it heard: something new, or more of the same."""
         self._recognised_at = time.monotonic()
+        if is_new:
+            self._look_for_what_was_missed()
+        self._decide()
+
+    def answer_began(self) -> None:
+        """The provider began a response to the user."""
+        self._recognised_at = self._answer_began_at = time.monotonic()
+        self._look_for_what_was_missed()
+        self._decide()
+
+    def _look_for_what_was_missed(self) -> None:
+        """The provider took something for speech: that is what the ear alone has heard, if there is such a sound."""
         sound, said_until = self._ears.last_sound, self._utterances[-1].end.at
         if sound is not None and said_until is not None and sound.began_at > said_until:
             utterance = self._begin(sound.began_at)
             utterance.by_ear = True
             self._look_for_end(utterance)
-        self._decide()
 
     def _begin(self, at: float) -> Utterance:
-        over = self._playback if self._playback is not None and self._playback.captured_at <= at else None
-        self._utterances.append(Utterance(at, over))
+        playback, self._silent_response = self._playback, None
+        was_playing = playback is not None and playback.captured_at <= at <= (playback.ended_at or at)
+        self._utterances.append(Utterance(at, playback if was_playing else None))
         return self._utterances[-1]
 
     def _look_for_end(self, utterance: Utterance) -> None:
@@ -135,10 +147,10 @@ class Turns:
             utterance.end = SpeechEnd(sound.ended_at, "audio")
             self._decide()
 
-    def user_typed(self) -> None:
+    def user_typed(self, at: float) -> None:
         """The user sent a text."""
-        now = time.monotonic()
-        self._wait_from(now, now)
+        self._silent_response = None
+        self._wait_from(at, at)
 
     def _decide(self) -> None:
         """Decides, as soon as it can, whether what the user said last is a turn that waits for an answer."""
@@ -148,8 +160,12 @@ class Turns:
             return
         if ended_at - utterance.began_at < SHORT_S and self._recognised_at < utterance.began_at:
             return
-        if over is not None and (over.ended_at is None or (over.ended_at >= ended_at and not over.interrupted)):
-            return  # the agent speaks on, or did: if that is interrupted, or ends, it will be asked again
+        if over is not None:
+            if over.ended_at is None:
+                return  # when it is interrupted, or ends, this is asked again
+            was_heard = over.interrupted or self._answer_began_at >= over.ended_at
+            if over.ended_at >= ended_at and not was_heard:
+                return  # the agent spoke on
         utterance.is_turn = True
         if self._heard_at >= ended_at:  # its answer began before the voice detection was sure
             self.user_turns += 1
@@ -179,16 +195,17 @@ class Turns:
 
     def playback_ended(self) -> None:
         """The agent's audio was played, or cut off."""
-        self._playback = None
         self._decide()
 
     def response_was_silent(
         self, finish_reason: str | None, request_id: str | None = None, *, connection_lost: bool = False
     ) -> None:
-        """A response has ended without a sound, not because the user went on, and no tool is at work for it.
+        """A response has ended without a sound, not because the user went on.
 
         Without a `request_id` the provider ended its turn with no response at all.
         """
+        if self._tool_runs:
+            return  # the limit watches that
         reason: Unanswered = "no_response" if request_id is None else "response_without_audio"
         if finish_reason == REJECTED:
             reason = "response_rejected"
@@ -203,6 +220,10 @@ class Turns:
         """What the user waits for may not come any more."""
         if self._waiting is not None:
             self._waiting.connection_lost = True
+
+    @property
+    def _tool_runs(self) -> bool:
+        return any(run.ended_at is None for run in self.tools)
 
     def tool_updated(self, event: ToolExecutionUpdatedEvent) -> None:
         """A tool has begun, or has ended."""
@@ -245,6 +266,8 @@ class Turns:
     def close(self) -> None:
         """The call has ended: who still waits was not answered."""
         self._stop_timer()
+        for utterance in self._utterances:
+            utterance.by_ear = False  # nobody looks for its end any more
         if self._waiting is not None:
             self._report("connection_lost" if self._waiting.connection_lost else "call_ended", None)
             self._keep_longest(time.monotonic() - self._waiting.since)
@@ -274,7 +297,7 @@ class Turns:
             self._timer = None
 
     def _limit_passed(self) -> None:
-        if any(run.ended_at is None for run in self.tools):
+        if self._tool_runs:
             self._report("tool_running", None)
         elif self._waiting is not None:
             self._report("connection_lost" if self._waiting.connection_lost else "no_response", None)

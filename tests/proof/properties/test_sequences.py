@@ -1,0 +1,325 @@
+"""Sequences of events, as they happen in real calls, that once made a wrong record."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from livekit import rtc
+from livekit.agents import ErrorEvent, function_tool, llm, tts
+from livekit.agents.llm import ChatMessage
+from livekit.agents.voice import io
+
+from agent import MetricsAgent
+from realtime_metrics.ears import Playback, Sound
+from realtime_metrics.responses import Response, Responses
+from realtime_metrics.settings import Settings
+from tests.fakes.call import FakeCall, until
+from tests.fakes.realtime import FakeRealtimeModel, Reply
+from tests.fakes.speaker import Speaker
+
+SOON = Settings(metrics_answer_limit_s=1.0)
+
+
+class ToolAgent(MetricsAgent):
+    tool_s = 1.2
+
+    @function_tool
+    async def look(self) -> str:
+        """Looks."""
+        await asyncio.sleep(self.tool_s)
+        return "y"
+
+
+class SlowAgent(ToolAgent):
+    tool_s = 4.0
+
+
+PAUSE = io.AudioOutputCapabilities(pause=True)
+
+
+class Louder(io.AudioOutput):
+    """A part of the owner's, which passes on what it gets."""
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        await super().capture_frame(frame)
+        assert self.next_in_chain is not None
+        await self.next_in_chain.capture_frame(frame)
+
+    def flush(self) -> None:
+        super().flush()
+        assert self.next_in_chain is not None
+        self.next_in_chain.flush()
+
+    def clear_buffer(self) -> None:
+        assert self.next_in_chain is not None
+        self.next_in_chain.clear_buffer()
+
+
+CALL = Reply("", audio_s=0, calls=("look",), usage=())
+
+
+async def asks(call: FakeCall) -> None:
+    """Greeted, then a question of 0.8 s, for the ear too."""
+    await call.reported(1)
+    await until(lambda: call.session.agent_state == "listening")
+    now = time.monotonic()
+    call.recorder._ears.user.sounds.append(Sound(now - 0.8, now))
+    await call.user_speaks(speech_s=0.8)
+
+
+def noise(call: FakeCall, seconds: float = 0.05) -> None:
+    now = time.monotonic()
+    call.recorder._ears.user.sounds.append(Sound(now - seconds, now))
+
+
+def transcript(call: FakeCall, *, final: bool) -> None:
+    call.model.emit(
+        "input_audio_transcription_completed",
+        llm.InputTranscriptionCompleted(item_id="GI_1", transcript="How are you?", is_final=final),
+    )
+
+
+async def test_a_click_between_question_and_answer_shortens_no_wait_and_is_no_turn() -> None:
+    async with FakeCall(Reply(), settings=Settings(), speaker=Speaker(speed=1.0)) as call:
+        await asks(call)
+        answer = call.model.begin()
+        transcript(call, final=False)
+        await asyncio.sleep(0.6)
+        noise(call)
+        await asyncio.sleep(0.4)
+        answer.say("Fine.", 0.4)
+        await asyncio.sleep(0.6)
+        transcript(call, final=True)  # as the plugin does on turnComplete
+        answer.end()
+        answer.report()
+        record = await call.reported(2)
+        session = await call.end()
+    assert record.wait.time_to_first_audio_s == pytest.approx(1.0, abs=0.1)
+    assert session.user_turns == 1
+
+
+async def test_a_noise_over_the_answer_leaves_nobody_waiting() -> None:
+    async with FakeCall(Reply(), settings=SOON, speaker=Speaker(speed=1.0)) as call:
+        await asks(call)
+        answer = call.model.begin()
+        transcript(call, final=False)
+        answer.say("Fine.", 0.6)
+        await until(lambda: call.session.agent_state == "speaking")
+        await asyncio.sleep(0.2)
+        noise(call)
+        answer._text.close()
+        answer._audio.close()  # generationComplete
+        await asyncio.sleep(0.6)  # played; then turnComplete
+        transcript(call, final=True)
+        answer.end()
+        answer.report()
+        await call.reported(2)
+        await asyncio.sleep(1.8)
+        session = await call.end()
+    assert not call.unanswered
+    assert session.user_turns == 1
+
+
+async def test_a_click_while_a_tool_is_at_work_shortens_no_wait() -> None:
+    async with FakeCall(Reply(), agent=ToolAgent) as call:
+        await asks(call)
+        call._model.replies.append(Reply("It is y."))
+        await call.model.play(CALL)
+        await asyncio.sleep(1.0)
+        noise(call)
+        record = await call.reported(3)
+        await call.end()
+    assert record.wait.time_to_first_audio_s == pytest.approx(1.2, abs=0.1)
+
+
+async def test_an_empty_turn_after_a_cough_does_not_count_for_a_later_turn() -> None:
+    async with FakeCall(Reply(), Reply("Yes."), settings=SOON) as call:
+        await call.reported(1)
+        await call.user_speaks(speech_s=0.2)
+        call.recorder.listener.turn_was_empty(None)
+        await asyncio.sleep(0.5)
+        call.session.generate_reply(user_input="Are you there?")
+        await call.reported(2)
+        await call.end()
+    assert not call.unanswered
+
+
+async def test_a_tool_that_the_model_made_up_is_answered_all_the_same() -> None:
+    async with FakeCall(Reply()) as call:
+        await asks(call)
+        call._model.replies.append(Reply("I cannot.", latency_s=0.4))
+        await call.model.play(Reply("", audio_s=0, calls=("no_such_tool",), usage=()))
+        await call.reported(3)
+        await call.end()
+    assert not call.unanswered
+
+
+async def test_an_empty_response_while_a_tool_is_at_work_leaves_nobody_unanswered() -> None:
+    async with FakeCall(Reply(), agent=ToolAgent) as call:
+        await asks(call)
+        call._model.replies.append(Reply("It is y."))
+        await call.model.play(CALL)
+        await asyncio.sleep(0.3)
+        await call.user_speaks(speech_s=0.6)
+        await call.model.play(Reply("", audio_s=0))
+        await call.reported(4)
+        await call.end()
+    assert not call.unanswered
+
+
+async def test_a_word_over_the_agents_last_ones_that_is_answered_is_a_turn() -> None:
+    async with FakeCall(Reply(), settings=SOON, speaker=Speaker(speed=1.0)) as call:
+        await call.reported(1)
+        await until(lambda: call.session.agent_state == "listening")
+        question = asyncio.ensure_future(call.model.play(Reply("Tea or coffee?", audio_s=1.2)))
+        await until(lambda: call.session.agent_state == "speaking")
+        await asyncio.sleep(0.2)
+        call.vad.speech_began(0.0)
+        await asyncio.sleep(0.7)
+        call.vad.speech_ended(0.0)
+        said_at = time.monotonic()
+        await question
+        await call.reported(2)
+        await asyncio.sleep(0.3)
+        waited_s = time.monotonic() - said_at
+        await call.model.play(Reply("Coffee it is."))
+        record = await call.reported(3)
+        session = await call.end()
+    assert record.wait.time_to_first_audio_s == pytest.approx(waited_s, abs=0.1)
+    assert session.user_turns == 1
+
+
+class OtherModel(FakeRealtimeModel):
+    @property
+    def model(self) -> str:
+        return "gemini-3.1-flash-live-preview"
+
+
+async def test_each_response_is_named_and_priced_by_the_model_that_made_it() -> None:
+    other = OtherModel([Reply("Sales here.")])
+
+    class Sales(MetricsAgent):
+        def __init__(self, recorder: Any) -> None:
+            super().__init__(recorder)
+            self._llm = other  # as Agent(llm=…)
+
+        @function_tool
+        async def sell(self) -> str:
+            """Sells."""
+            return "sold"
+
+    class Front(MetricsAgent):
+        @function_tool
+        async def transfer(self) -> Any:
+            """Transfers."""
+            return Sales(self._recorder)
+
+    async with FakeCall(Reply(), agent=Front) as call:
+        await call.reported(1)
+        await call.model.play(Reply("", audio_s=0, calls=("transfer",), usage=()))
+        await call.reported(3)
+        await call.end()
+    greeting, transfer, sales = call.responses
+    assert sales.origin.model == "gemini-3.1-flash-live-preview"
+    assert sales.cost_usd != greeting.cost_usd, "text costs more there"
+    assert transfer.origin.revision == greeting.origin.revision != sales.origin.revision
+
+
+async def test_a_tool_call_is_recorded_while_its_tool_is_still_at_work() -> None:
+    async with FakeCall(Reply(), agent=SlowAgent) as call:
+        await call.reported(1)
+        await call.model.play(CALL)
+        await call.reported(2, timeout_s=3.0)
+        await call.end()
+
+
+async def test_a_tool_call_that_was_whole_is_not_interrupted() -> None:
+    async with FakeCall(Reply(), agent=ToolAgent) as call:
+        await asks(call)
+        call._model.replies.append(Reply("It is y."))
+        await call.model.play(CALL)
+        await call.reported(3)
+        session = await call.end()
+    assert (session.sums.interrupted, call.responses[1].interrupted) == (0, False)
+
+
+async def test_an_error_of_a_tts_is_no_lost_connection() -> None:
+    async with FakeCall(Reply()) as call:
+        await asks(call)
+        answer = call.model.begin()
+        error = tts.TTSError(timestamp=0.0, label="x", error=ConnectionResetError("gone"), recoverable=True)
+        call.session.emit("error", ErrorEvent(error=error, source=call.session))
+        answer.say("Fine.", 0.2)
+        answer.end()
+        answer.report()
+        record = await call.reported(2)
+        session = await call.end()
+    assert not record.connection_lost
+    assert session.sums.errors == {}
+
+
+async def test_a_handoff_to_another_realtime_session_is_no_lost_connection() -> None:
+    other = OtherModel([Reply("Sales here.", latency_s=1.5)])
+
+    class Sales(MetricsAgent):
+        def __init__(self, recorder: Any) -> None:
+            super().__init__(recorder)
+            self._llm = other
+
+    class Front(MetricsAgent):
+        @function_tool
+        async def transfer(self) -> Any:
+            """Transfers."""
+            return Sales(self._recorder)
+
+    async with FakeCall(Reply(), agent=Front, settings=SOON) as call:
+        call.model.connect()
+        await asks(call)
+        await call.model.play(Reply("", audio_s=0, calls=("transfer",), usage=()))
+        await until(lambda: bool(other.sessions))
+        await asyncio.sleep(0.3)
+        other.sessions[0].connect()
+        await call.reported(3)
+        session = await call.end()
+    assert session.sums.connections == 2
+    assert [each.reason for each in call.unanswered] == ["no_response"]
+    assert not any(response.connection_lost for response in call.responses)
+
+
+async def test_a_response_that_was_cut_off_with_its_connection_says_so_before_the_next_one_is_there() -> None:
+    recorded: list[Response] = []
+    responses = Responses(recorded.append, lambda *_: None)
+    responses.created(Response("GR_1"))
+    responses.generation_ended(time.monotonic(), None, False)
+    responses.close()
+    assert recorded[0].connection_lost
+
+
+async def test_an_answer_that_was_cut_off_in_its_silence_is_not_a_text_only_one() -> None:
+    speech: Any = SimpleNamespace(chat_items=[ChatMessage(role="assistant", content=["Fine."], id="GR_1")])
+    response = Response("GR_1", speech=speech)
+    assert response.is_text_only
+    response.playbacks.append(Playback(captured_at=1.0, audio_s=0.2))
+    assert not response.is_text_only
+
+
+async def test_audio_is_counted_once_where_the_owner_put_an_output_before_ours() -> None:
+    async with FakeCall(Reply(audio_s=1.0)) as call:
+        assert call.session.output.audio is not None
+        call.session.output.audio = Louder(label="louder", next_in_chain=call.session.output.audio, capabilities=PAUSE)
+        record = await call.reported(1)
+        await call.end()
+    assert record.audio_s == pytest.approx(1.0)
+
+
+async def test_after_the_call_nobody_looks_for_the_end_of_a_sound() -> None:
+    async with FakeCall(Reply(), settings=SOON) as call:
+        await call.reported(1)
+        now = time.monotonic()
+        call.recorder._ears.user.sounds.append(Sound(now - 0.8, now))
+        transcript(call, final=False)
+        await call.end()
+        await asyncio.sleep(2.0)
+        assert call.recorder._turns.unanswered == 0
