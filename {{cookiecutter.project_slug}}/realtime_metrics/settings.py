@@ -116,8 +116,7 @@ class Settings(BaseModel):
 
     def named(self, key: str) -> str:
         """A setting and its value, as whoever set it wrote it."""
-        value = str(getattr(self, key))
-        return f"agent.toml: {key} = {value!r}" if key in self._in_agent_toml else f"{ENVIRONMENT[key]}={value!r}"
+        return _named(key, str(getattr(self, key)), in_file=key in self._in_agent_toml)
 
     def revision(self, tools: Iterable[str]) -> str:
         """8 hexadecimal digits that change with what the model is told: its figures belong to this revision.
@@ -178,11 +177,15 @@ def _setting_in(message: str, text: str) -> str:
     return f"{key}: " if key in ENVIRONMENT else ""
 
 
+def _named(key: str, value: Any, *, in_file: bool) -> str:
+    return f"agent.toml: {key} = {value!r}" if in_file else f"{ENVIRONMENT[key]}={value!r}"
+
+
 def _in_words(detail: Any, given: Mapping[str, str]) -> str:
     """A line of one pydantic error: setting, value, and what is allowed."""
     key = str(detail["loc"][0])
     if detail["type"] == "extra_forbidden":
         return f"agent.toml: {key!r} is no setting: choose from {', '.join(ENVIRONMENT)}"
-    where = f"{ENVIRONMENT[key]}={given[key]!r}" if key in given else f"agent.toml: {key} = {detail['input']!r}"
+    where = _named(key, given.get(key, detail["input"]), in_file=key not in given)
     message = str(detail["msg"]).removeprefix("Value error, ")
     return f"{where}: {message[0].lower()}{message[1:]}"

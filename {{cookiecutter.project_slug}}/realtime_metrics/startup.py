@@ -26,6 +26,7 @@ PROVIDER: Provider = GoogleLive()
 """Whose words, prices, voices and key the reporting uses: that of the model that `agent.py` makes."""
 
 _CONNECTED_COMMANDS = {"dev", "start"}
+_SERVING_COMMANDS = _CONNECTED_COMMANDS | {"console"}
 _HEALTH_PORT = 8081
 """The framework's, where it is deployed and no other is set."""
 _LIVEKIT_KEYS = {"LIVEKIT_URL": "--url", "LIVEKIT_API_KEY": "--api-key", "LIVEKIT_API_SECRET": "--api-secret"}
@@ -63,7 +64,7 @@ def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Setting
     try:
         settings = read_settings(environ, sinks=SINKS, voices=PROVIDER.voices)
         problems = _unusable(settings) + problems
-        if is_server and command in _CONNECTED_COMMANDS | {"console"}:
+        if is_server and command in _SERVING_COMMANDS:
             problems = _cannot_listen(settings, argv) + problems
     except SettingsError as error:
         raise SettingsError(error.problems + problems) from None
@@ -110,9 +111,9 @@ def _cannot_listen(settings: Settings, argv: Sequence[str]) -> list[str]:
         ports["AGENT_PORT"] = by_default if settings.port is None else settings.port
     if "prometheus" in settings.metrics_sinks:
         ports["METRICS_PROMETHEUS_PORT"] = settings.metrics_prometheus_port
-    if ports.get("AGENT_PORT") == settings.metrics_prometheus_port != 0 and len(ports) == 2:
-        name, port = "METRICS_PROMETHEUS_PORT", settings.metrics_prometheus_port
-        return [f"{name}={port} is the health check's port, too: name another, or 0 for any"]
+    chosen = [port for port in ports.values() if port != 0]
+    if len(chosen) > len(set(chosen)):
+        return [f"METRICS_PROMETHEUS_PORT={chosen[0]} is the health check's port, too: name another, or 0 for any"]
     return [
         f"{name}={port} cannot be listened at ({why}): name a free port, or 0 for any"
         for name, port in ports.items()
@@ -141,7 +142,7 @@ def _misspelt(environ: Mapping[str, str]) -> list[str]:
 
 def _missing_keys(environ: Mapping[str, str], command: str, options: set[str]) -> list[str]:
     problems = []
-    if command in _CONNECTED_COMMANDS | {"console"} and (problem := PROVIDER.missing_key(environ)):
+    if command in _SERVING_COMMANDS and (problem := PROVIDER.missing_key(environ)):
         problems.append(problem)
     if command not in _CONNECTED_COMMANDS:
         return problems
@@ -164,11 +165,11 @@ def _missing_audio(command: str, options: set[str]) -> list[str]:
             "`console` needs PortAudio, which is not installed: `sudo apt install libportaudio2` (Debian, Ubuntu), "
             "`sudo dnf install portaudio` (Fedora); or use `lk agent console`; or `uv run -m demo`, without audio"
         ]
-    missing = [
-        name
-        for name, channels in (("microphone", "max_input_channels"), ("loudspeaker", "max_output_channels"))
-        if not any(device[channels] for device in sounddevice.query_devices())
-    ]
-    if not missing or options & {"--text", "--list-devices", "--help"}:
+    if options & {"--text", "--list-devices", "--help"}:
+        return []
+    devices = sounddevice.query_devices()
+    channels = {"microphone": "max_input_channels", "loudspeaker": "max_output_channels"}
+    missing = [name for name, key in channels.items() if not any(device[key] for device in devices)]
+    if not missing:
         return []
     return [f"`console` finds no {' and no '.join(missing)}: plug one in, or add --text; or `uv run -m demo`"]

@@ -129,7 +129,8 @@ class Turns:
             self._look_for_end(utterance)
 
     def _begin(self, at: float) -> Utterance:
-        playback, self._silent_response = self._playback, None
+        self._silent_response = None
+        playback = self._playback
         was_playing = playback is not None and playback.captured_at <= at <= (playback.ended_at or at)
         self._utterances.append(Utterance(at, playback if was_playing else None))
         return self._utterances[-1]

@@ -36,7 +36,32 @@ class SlowAgent(ToolAgent):
     tool_s = 4.0
 
 
-PAUSE = io.AudioOutputCapabilities(pause=True)
+class OtherModel(FakeRealtimeModel):
+    @property
+    def model(self) -> str:
+        return "gemini-3.1-flash-live-preview"
+
+
+def transferring_to(model: OtherModel) -> type[MetricsAgent]:
+    """An agent whose tool hands the call over to one with a model of its own."""
+
+    class Sales(MetricsAgent):
+        def __init__(self, recorder: Any) -> None:
+            super().__init__(recorder)
+            self._llm = model  # as Agent(llm=…)
+
+        @function_tool
+        async def sell(self) -> str:
+            """Sells."""
+            return "sold"
+
+    class Front(MetricsAgent):
+        @function_tool
+        async def transfer(self) -> Any:
+            """Transfers."""
+            return Sales(self._recorder)
+
+    return Front
 
 
 class Louder(io.AudioOutput):
@@ -57,19 +82,27 @@ class Louder(io.AudioOutput):
         self.next_in_chain.clear_buffer()
 
 
+PAUSE = io.AudioOutputCapabilities(pause=True)
 CALL = Reply("", audio_s=0, calls=("look",), usage=())
+TRANSFER = Reply("", audio_s=0, calls=("transfer",), usage=())
 
 
 async def asks(call: FakeCall) -> None:
     """Greeted, then a question of 0.8 s, for the ear too."""
     await call.reported(1)
     await until(lambda: call.session.agent_state == "listening")
-    now = time.monotonic()
-    call.recorder._ears.user.sounds.append(Sound(now - 0.8, now))
+    sound(call, 0.8)
     await call.user_speaks(speech_s=0.8)
 
 
-def noise(call: FakeCall, seconds: float = 0.05) -> None:
+async def calls_its_tool(call: FakeCall) -> None:
+    """The model does; what it answers when the tool is done is ready."""
+    call._model.replies.append(Reply("It is y."))
+    await call.model.play(CALL)
+
+
+def sound(call: FakeCall, seconds: float = 0.05) -> None:
+    """The ear has just heard one of the user's side; no voice detection has."""
     now = time.monotonic()
     call.recorder._ears.user.sounds.append(Sound(now - seconds, now))
 
@@ -87,7 +120,7 @@ async def test_a_click_between_question_and_answer_shortens_no_wait_and_is_no_tu
         answer = call.model.begin()
         transcript(call, final=False)
         await asyncio.sleep(0.6)
-        noise(call)
+        sound(call)
         await asyncio.sleep(0.4)
         answer.say("Fine.", 0.4)
         await asyncio.sleep(0.6)
@@ -108,7 +141,7 @@ async def test_a_noise_over_the_answer_leaves_nobody_waiting() -> None:
         answer.say("Fine.", 0.6)
         await until(lambda: call.session.agent_state == "speaking")
         await asyncio.sleep(0.2)
-        noise(call)
+        sound(call)
         answer._text.close()
         answer._audio.close()  # generationComplete
         await asyncio.sleep(0.6)  # played; then turnComplete
@@ -125,10 +158,9 @@ async def test_a_noise_over_the_answer_leaves_nobody_waiting() -> None:
 async def test_a_click_while_a_tool_is_at_work_shortens_no_wait() -> None:
     async with FakeCall(Reply(), agent=ToolAgent) as call:
         await asks(call)
-        call._model.replies.append(Reply("It is y."))
-        await call.model.play(CALL)
+        await calls_its_tool(call)
         await asyncio.sleep(1.0)
-        noise(call)
+        sound(call)
         record = await call.reported(3)
         await call.end()
     assert record.wait.time_to_first_audio_s == pytest.approx(1.2, abs=0.1)
@@ -159,8 +191,7 @@ async def test_a_tool_that_the_model_made_up_is_answered_all_the_same() -> None:
 async def test_an_empty_response_while_a_tool_is_at_work_leaves_nobody_unanswered() -> None:
     async with FakeCall(Reply(), agent=ToolAgent) as call:
         await asks(call)
-        call._model.replies.append(Reply("It is y."))
-        await call.model.play(CALL)
+        await calls_its_tool(call)
         await asyncio.sleep(0.3)
         await call.user_speaks(speech_s=0.6)
         await call.model.play(Reply("", audio_s=0))
@@ -191,34 +222,11 @@ async def test_a_word_over_the_agents_last_ones_that_is_answered_is_a_turn() -> 
     assert session.user_turns == 1
 
 
-class OtherModel(FakeRealtimeModel):
-    @property
-    def model(self) -> str:
-        return "gemini-3.1-flash-live-preview"
-
-
 async def test_each_response_is_named_and_priced_by_the_model_that_made_it() -> None:
     other = OtherModel([Reply("Sales here.")])
-
-    class Sales(MetricsAgent):
-        def __init__(self, recorder: Any) -> None:
-            super().__init__(recorder)
-            self._llm = other  # as Agent(llm=…)
-
-        @function_tool
-        async def sell(self) -> str:
-            """Sells."""
-            return "sold"
-
-    class Front(MetricsAgent):
-        @function_tool
-        async def transfer(self) -> Any:
-            """Transfers."""
-            return Sales(self._recorder)
-
-    async with FakeCall(Reply(), agent=Front) as call:
+    async with FakeCall(Reply(), agent=transferring_to(other)) as call:
         await call.reported(1)
-        await call.model.play(Reply("", audio_s=0, calls=("transfer",), usage=()))
+        await call.model.play(TRANSFER)
         await call.reported(3)
         await call.end()
     greeting, transfer, sales = call.responses
@@ -238,8 +246,7 @@ async def test_a_tool_call_is_recorded_while_its_tool_is_still_at_work() -> None
 async def test_a_tool_call_that_was_whole_is_not_interrupted() -> None:
     async with FakeCall(Reply(), agent=ToolAgent) as call:
         await asks(call)
-        call._model.replies.append(Reply("It is y."))
-        await call.model.play(CALL)
+        await calls_its_tool(call)
         await call.reported(3)
         session = await call.end()
     assert (session.sums.interrupted, call.responses[1].interrupted) == (0, False)
@@ -262,22 +269,10 @@ async def test_an_error_of_a_tts_is_no_lost_connection() -> None:
 
 async def test_a_handoff_to_another_realtime_session_is_no_lost_connection() -> None:
     other = OtherModel([Reply("Sales here.", latency_s=1.5)])
-
-    class Sales(MetricsAgent):
-        def __init__(self, recorder: Any) -> None:
-            super().__init__(recorder)
-            self._llm = other
-
-    class Front(MetricsAgent):
-        @function_tool
-        async def transfer(self) -> Any:
-            """Transfers."""
-            return Sales(self._recorder)
-
-    async with FakeCall(Reply(), agent=Front, settings=SOON) as call:
+    async with FakeCall(Reply(), agent=transferring_to(other), settings=SOON) as call:
         call.model.connect()
         await asks(call)
-        await call.model.play(Reply("", audio_s=0, calls=("transfer",), usage=()))
+        await call.model.play(TRANSFER)
         await until(lambda: bool(other.sessions))
         await asyncio.sleep(0.3)
         other.sessions[0].connect()
@@ -317,8 +312,7 @@ async def test_audio_is_counted_once_where_the_owner_put_an_output_before_ours()
 async def test_after_the_call_nobody_looks_for_the_end_of_a_sound() -> None:
     async with FakeCall(Reply(), settings=SOON) as call:
         await call.reported(1)
-        now = time.monotonic()
-        call.recorder._ears.user.sounds.append(Sound(now - 0.8, now))
+        sound(call, 0.8)
         transcript(call, final=False)
         await call.end()
         await asyncio.sleep(2.0)
