@@ -10,6 +10,7 @@ import base64
 import contextlib
 import http
 import json
+import math
 import sys
 import time
 from collections import Counter, defaultdict
@@ -192,6 +193,10 @@ class _Player:
         self._anchor = (0.0, time.monotonic())
         """A time of the recording's, and when that was now."""
         self._followed: Counter[str] = Counter()
+        self._agent_until_s = 0.0
+        """The recording's time when the agent had said all that it was sent."""
+        self._audio_sent_at = 0.0
+        """`time.time()`."""
         self._saying: asyncio.Task[Any] | None = None
 
     async def play(self, recording: Recording) -> None:
@@ -252,9 +257,20 @@ class _Player:
 
     async def _begin_to_say(self, line: Line) -> None:
         await asyncio.sleep(self._due(line.at_s) - LEAD_S - time.monotonic())
+        if line.at_s > self._agent_until_s:
+            await self._agent_is_silent()
         if self._saying is None or self._saying.done():
             self._said_at = time.monotonic()
             self._saying = asyncio.create_task(self._call.host.say(speech(line)))
+
+    async def _agent_is_silent(self) -> None:
+        """A user who let the agent finish then does so now, however late the agent is."""
+        heard = self._call.host.heard
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await self._call.host.wait_for(
+                lambda: not self._audio_sent_at or (bool(heard) and (heard[-1].ended_at or 0) >= self._audio_sent_at),
+                GRACE_S,
+            )
 
     async def _end_saying(self, line: Line) -> None:
         if self._saying is None:
@@ -280,6 +296,16 @@ class _Player:
             else:
                 text = "x" * line.bytes if line.kind == "garbage" else json.dumps(filled(line.message, self._speed))
                 await websocket.send(text.encode() if line.binary else text)
+                self._follow_agent(line)
+
+    def _follow_agent(self, line: Line) -> None:
+        """How long what it was sent keeps the agent speaking, in the recording's time."""
+        content = line.message.get("serverContent", {})
+        if content.get("interrupted"):
+            self._agent_until_s, self._audio_sent_at = line.at_s, 0.0
+        elif audio_s := _audio_s(content):
+            self._agent_until_s = max(self._agent_until_s, line.at_s) + audio_s
+            self._audio_sent_at = time.time()
 
 
 def bill(recording: Recording) -> dict[str, int]:
@@ -353,6 +379,12 @@ def _audio_quiet_s(message: Mapping[str, Any]) -> float | None:
         if "audio_s" in (audio := part.get("inlineData", {}).get("data", {})) and audio["level"]:
             return float(audio["quiet_s"])
     return None
+
+
+def _audio_s(content: Mapping[str, Any]) -> float:
+    """How much audio a message's content holds."""
+    data = [part.get("inlineData", {}).get("data", {}) for part in content.get("modelTurn", {}).get("parts", ())]
+    return math.fsum(audio.get("audio_s", 0.0) for audio in data)
 
 
 def show(name: str, speed: float, *, tables: bool) -> int:

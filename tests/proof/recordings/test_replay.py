@@ -1,15 +1,19 @@
 """What was recorded of a call replays to the same usage, cost, counts, end and errors; and waits, at speed 1."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from demo.call import Record
-from demo.replay import Replayed, replay
+from demo.call import Call, Record, call
+from demo.replay import START_S, Replayed, ReplayServer, replay
 from tests.proof.counts import LONG
 from tests.proof.recordings.recorded import recorded_call
 from tests.proof.scenarios import load
@@ -27,6 +31,8 @@ SCENARIOS = (
 )
 FAST = ("interrupted", "tool-call-slow", "go-away", "close-1011")
 WAIT_S = 0.03
+HELD_UP_S = 3.0
+"""Longer than the user of a call lets pass between the greeting and a word."""
 NOISE_RMS = 325
 """20 dB below the voice."""
 IN_TIME = [("tool-call", 0), ("interrupted", NOISE_RMS), *([("normal", 0)] if LONG else [])]
@@ -69,11 +75,14 @@ class Twice:
     path: Path
     call: FinishedCall
     replayed: Replayed
+    fast: Replayed | None = None
+    """At 20 times the speed."""
 
 
 async def twice(name: str, folder: Path, noise_rms: float = 0.0) -> Twice:
     path = folder / f"{name}.jsonl"
-    return Twice(path, await recorded_call(load(name), path, noise_rms), await replay(str(path)))
+    call, replayed = await recorded_call(load(name), path, noise_rms), await replay(str(path))
+    return Twice(path, call, replayed, await replay(str(path), speed=20) if name in FAST else None)
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +129,9 @@ def test_usage_cost_counts_end_and_errors_are_those_of_the_call(calls: Mapping[s
 
 
 @pytest.mark.parametrize("name", FAST)
-async def test_at_20_times_the_speed_usage_and_cost_are_those_of_the_call(
-    calls: Mapping[str, Twice], name: str
-) -> None:
-    fast, session = await replay(str(calls[name].path), speed=20), calls[name].call.session
+def test_at_20_times_the_speed_usage_and_cost_are_those_of_the_call(calls: Mapping[str, Twice], name: str) -> None:
+    fast, session = calls[name].fast, calls[name].call.session
+    assert fast is not None
     assert fast.bill == fast.billed
     assert same(fast.session, [*BILL, "cost_usd"]) == same(session, [*BILL, "cost_usd"])
     assert fast.session["duration_s"] < session["duration_s"]
@@ -137,6 +145,33 @@ def test_no_words_no_key_no_handle_and_no_audio_are_in_the_recording(calls: Mapp
     written = written.replace("get_next_train", "")
     for secret in ("umbrella", "voice assistant", "demo-key", 'newHandle": "', "AAAA", "Madrid", *said):
         assert secret not in written, secret
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows stops no process for a while")
+async def test_an_agent_that_is_late_in_a_replay_is_not_talked_over_where_it_was_not_in_the_call(
+    calls: Mapping[str, Twice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hold_up(ongoing: Call) -> None:
+        server = ongoing.server
+        assert isinstance(server, ReplayServer)
+        await server.seen.until(lambda: bool(server.arrived["client_content"]), START_S)  # the greeting is asked for
+        os.kill(ongoing.agent.pid, signal.SIGSTOP)
+        await asyncio.sleep(HELD_UP_S)
+        os.kill(ongoing.agent.pid, signal.SIGCONT)
+
+    @contextlib.asynccontextmanager
+    async def held_up(*args: Any, **options: Any) -> AsyncIterator[Call]:
+        async with call(*args, **options) as ongoing:
+            holding = asyncio.create_task(hold_up(ongoing))
+            yield ongoing
+            await holding
+
+    monkeypatch.setattr("demo.replay.call", held_up)
+    replayed = await replay(str(calls["go-away"].path))
+    greeting = of_kind(replayed.records, "response")[0]
+    assert greeting["time_to_first_audio_s"] > HELD_UP_S - 1
+    assert not greeting["interrupted"]
+    assert greeting["heard_s"] == greeting["audio_s"]
 
 
 @pytest.mark.timing
