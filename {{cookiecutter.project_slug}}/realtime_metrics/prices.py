@@ -42,6 +42,8 @@ _CHARGED = {
     "output_video_tokens": ("output_video_tokens",),
 }
 """genai-prices' name of a count -> our counts that it sums up; each modality is part of its direction."""
+_MOST = 1_000_000
+"""A higher price is none: a dollar for each token."""
 _PRICE_KEYS = [name.replace("_tokens", "_mtok") for name in _CHARGED]
 
 AS_TEXT = "tokens of unknown modality are priced as text: the provider leaves open what they cost"
@@ -126,9 +128,9 @@ def _model_price(model: str, prices: object) -> ModelPrice:
     for key, value in prices.items():
         if key not in _PRICE_KEYS:
             raise PriceFileError(f"{model!r}: {key} is no price: choose from {', '.join(_PRICE_KEYS)}")
-        if type(value) not in (int, Decimal) or not Decimal(value).is_finite() or value < 0:
+        if type(value) not in (int, Decimal) or not Decimal(value).is_finite() or not 0 <= value <= _MOST:
             shown = repr(value) if isinstance(value, str) else value
-            raise PriceFileError(f"{model!r}: {key} = {shown} is no price, which is USD per million tokens, 0 or more")
+            raise PriceFileError(f"{model!r}: {key} = {shown} is no price: USD per million tokens, 0 to {_MOST:,}")
     price = ModelPrice(**{key: Decimal(value) for key, value in prices.items()})
     try:
         price.calc_price(Usage(input_tokens=0, output_tokens=0))

@@ -104,7 +104,8 @@ def _cannot_listen(settings: Settings, argv: Sequence[str]) -> list[str]:
     """Why the server could not listen where it is to: the framework would end with a traceback."""
     host = _host(settings, argv) or "0.0.0.0"
     if why := listening_problem(host, 0):
-        return [f"AGENT_HOST={host!r} cannot be listened at ({why}): name an address of this machine"]
+        name = settings.named("host") if settings.host else f"AGENT_HOST={host!r}"
+        return [f"{name} cannot be listened at ({why}): name an address of this machine"]
     ports = {}
     if "--simulation" not in argv:  # many of these run side by side, without a health check
         by_default = _HEALTH_PORT if _is_deployed(argv) else 0

@@ -5,6 +5,7 @@ and the middle 95 % of the differences that come out are the interval.
 """
 
 import json
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -227,7 +228,8 @@ def baseline_figures(path: Path) -> Figures | None:
         LoadError: it is empty, or such a file of another version. A figure that can be unknown may be missing.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        raw = path.read_bytes()
+        text = raw.decode("utf-16" if raw[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")  # PowerShell's `>`
         found = json.loads(text) if text else None
     except (OSError, ValueError, RecursionError):
         return None

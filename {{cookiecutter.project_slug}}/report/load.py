@@ -53,7 +53,7 @@ FIELDS = {
 
 _COLUMNS = {name: kind for kind, names in FIELDS.items() for name in names}
 _JSON_LINES = """read_json(?, columns = {columns}, format = 'newline_delimited', records = 'true',
-    ignore_errors = true, maximum_object_size = 67108864)"""
+    hive_partitioning = false, ignore_errors = true, maximum_object_size = 67108864)"""
 # A figure below 0 or beyond this is no measurement, and its sums would not be either.
 _SENSIBLE = 1_000_000_000_000
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC).timestamp(), datetime(2100, 1, 1, tzinfo=UTC).timestamp()
@@ -78,7 +78,12 @@ class Records:
     """What was left out of the figures, in words."""
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        return self.db.execute(query, values).fetchall()
+        try:
+            return self.db.execute(query, values).fetchall()
+        except RuntimeError as error:
+            if "interrupted" in str(error):  # so says DuckDB of Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
 
 
 @contextmanager
@@ -99,7 +104,10 @@ def load(
     """
     with TemporaryDirectory(prefix="report-", ignore_cleanup_errors=True) as folder, duckdb.connect() as db:
         # what does not fit goes to disk; order costs memory, and each record says its time
-        db.execute("SET memory_limit = '600MB'; SET preserve_insertion_order = false; SET TimeZone = 'UTC'")
+        # each thread has buffers of its own: more of them would not fit
+        db.execute(
+            "SET threads = 2; SET memory_limit = '600MB'; SET preserve_insertion_order = false; SET TimeZone = 'UTC'"
+        )
         db.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
         db.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
         db.execute("SET temp_directory = ?", [folder])
@@ -186,7 +194,7 @@ def _read(records: Records, path: Path, progress: Callable[[float], object]) -> 
     name = re.sub(r"([*?\[\]])", r"[\1]", str(path.absolute()))  # DuckDB takes patterns, this is a file
     try:
         _in_thread(records.db, query, name, progress)
-    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+    except (duckdb.IOException, duckdb.InvalidInputException, duckdb.OutOfMemoryException) as error:
         why = "is damaged, or cut short" if path.suffix == ".gz" else "cannot be read"
         detail = visible(str(error).splitlines()[0]).replace(str(path), path.name)
         raise LoadError(f"{visible(str(path))} {why} ({detail})") from None
@@ -201,22 +209,23 @@ def _read(records: Records, path: Path, progress: Callable[[float], object]) -> 
 def _in_thread(db: duckdb.DuckDBPyConnection, query: str, name: str, progress: Callable[[float], object]) -> None:
     """Runs the query in a thread, so that this one can tell how far it is, and Ctrl-C is heard."""
     failed: list[duckdb.Error] = []
+    is_done = threading.Event()  # a `join` that is interrupted takes the thread for ended (Python 3.11)
 
     def run() -> None:
         try:
             db.execute(query, [name])
         except duckdb.Error as error:
             failed.append(error)
+        finally:
+            is_done.set()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    threading.Thread(target=run, daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(0.1)
+        while not is_done.wait(0.1):
             progress(max(0.0, db.query_progress()) / 100)
     except KeyboardInterrupt:
         db.interrupt()
-        thread.join()
+        is_done.wait()
         raise
     if failed:
         raise failed[0]

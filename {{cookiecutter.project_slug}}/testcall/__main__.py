@@ -29,10 +29,15 @@ from testcall.results import Results
 from testcall.speech import SpeechError, Utterance, utterances
 
 TURNS = 4
+SERVER_S = 10.0
+"""How long the server may take to answer at all."""
 
 
 def main() -> int:
     """Calls; the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 is no reason to fail, a file on Windows takes it
+            stream.reconfigure(errors="replace", **({"encoding": "utf-8"} if sys.platform == "win32" else {}))
     arguments = _arguments()
     load_dotenv(PROJECT / ".env.local")
     warnings.filterwarnings("ignore", message="The HMAC key is")  # that of `livekit-server --dev` is short
@@ -157,13 +162,15 @@ class _Testcall:
         """
         url = clean(self._livekit.url)
         try:
-            async with self._livekit.api() as server:
+            async with asyncio.timeout(SERVER_S), self._livekit.api() as server:
                 await server.room.list_rooms(api.ListRoomsRequest(names=["testcall"]))
         except api.ServerError as error:
             refused = "refuses LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
             why = refused if error.status == 401 else f"answers {error.status}: {clean(error.message)}"
             raise SettingsError([f"LIVEKIT_URL={url!r} {why}"]) from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except TimeoutError:
+            raise SettingsError([f"LIVEKIT_URL={url!r} does not answer within {SERVER_S:g} s"]) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise SettingsError([f"LIVEKIT_URL={url!r} cannot be reached: {clean(error)}"]) from None
 
     async def _call(self, number: int, places: asyncio.Semaphore) -> Call:

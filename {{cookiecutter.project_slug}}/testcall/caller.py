@@ -245,13 +245,13 @@ class Caller:
         Raises:
             CallError: the call broke off.
         """
-        until, was_here = time.monotonic() + limit_s, self._agent_is_here()
+        until = time.monotonic() + limit_s
         while not is_so():
             if time.monotonic() > until:
                 return False
             if not self._room.isconnected():
                 raise CallError("the LiveKit server ended the call")
-            if was_here and not self._agent_is_here():
+            if self.call.agent_came and not self._agent_is_here():
                 raise CallError("the agent left the call: its log says why")
             await asyncio.sleep(BLOCK_S)
         return True

@@ -137,6 +137,7 @@ def test_a_model_that_the_team_has_no_price_for_has_the_librarys(own_prices: Pat
         ("[my-model]\ninput_mtok = 1\noutput_mtok = true", "output_mtok = True is no price"),
         ("[my-model]\ninput_mtok = 1\noutput_mtok = nan", "is no price"),
         ("[my-model]\ninput_mtok = 1\noutput_mtok = inf", "is no price"),
+        ("[my-model]\ninput_mtok = 1\noutput_mtok = 1e400", "is no price: USD per million tokens, 0 to 1,000,000"),
         (
             "[my-model]\ninput_mtok = 1\noutput_mtok = 1\npeanuts_mtok = 1",
             "peanuts_mtok is no price: choose from input_mtok",

@@ -426,10 +426,22 @@ def test_two_values_of_a_field_are_compared(run: Run) -> None:
     assert "no call has the voice 'Zephyr'; there is Kore, Puck" in err
 
 
+def test_a_folder_that_is_called_like_a_field_says_nothing_of_the_records(run: Run) -> None:
+    folder = Path("voice=Zephyr")
+    folder.mkdir()
+    code, out, _ = run(write(folder / "metrics.jsonl", call()), "--by", "voice")
+    assert code == 0
+    assert "Puck" in out
+    assert "Zephyr" not in out
+
+
 def test_the_gate_fails_what_is_worse_or_was_not_measured(run: Run) -> None:
     write(Path("metrics.jsonl"), call())
     Path("baseline.json").write_text(run("--json")[1])
     assert run("--baseline", "baseline.json")[0] == 0
+    for encoding in ("utf-16", "utf-8-sig"):  # as PowerShell writes it
+        Path("windows.json").write_text(Path("baseline.json").read_text(), encoding=encoding)
+        assert run("--baseline", "windows.json")[0] == 0
 
     write(Path("metrics.jsonl"), call(waits=(0.5, 0.6, 0.7)))
     code, out, _ = run("--baseline", "baseline.json")

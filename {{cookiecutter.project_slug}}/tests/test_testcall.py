@@ -1,6 +1,7 @@
 """The caller's stopwatch, without a room: what is heard when, what is said, and what the figures come to."""
 
 import json
+import socket
 import sys
 import time
 import wave
@@ -33,6 +34,19 @@ def test_an_address_that_is_none_is_one_line_and_exit_code_2(
     assert main() == 2
     allowed = "it has to be like wss://HOST (or ws://, http://, https://)"
     assert capsys.readouterr().err == f"LIVEKIT_URL={url!r} is no address: {allowed}\n"
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("testcall.__main__.SERVER_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"ws://127.0.0.1:{mute.getsockname()[1]}"
+        for name, value in {"LIVEKIT_URL": url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "secret"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["testcall"])
+        assert main() == 2
+    assert capsys.readouterr().err == f"LIVEKIT_URL={url!r} does not answer within 0.3 s\n"
 
 
 def test_a_sound_is_timed_to_a_hundredth_and_a_pause_between_words_does_not_end_it() -> None:

@@ -77,8 +77,8 @@ def _why_unusable(path: Path) -> str | None:
         folder = Path(os.path.realpath(path)).parent  # where the link points to, if it is one
         usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
         return None if usable else f"{folder} is no folder that files can be made in"
-    except OSError as error:
-        return error.strerror
+    except (OSError, ValueError) as error:  # ValueError: a NUL in it
+        return str(getattr(error, "strerror", error))
     if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
         return "it is a folder" if stat.S_ISDIR(mode) else "it is no file"
     return None if os.access(path, os.R_OK | os.W_OK) else "permission denied"
