@@ -45,12 +45,24 @@ class ProviderSession:
             has it.
         announces_ends: whether it calls the listener when the provider announces the end of the connection.
         context_compression: whether the provider shortens the context by itself; `None` where that is not known.
+        tool_calls_have_usage: whether a tool call has usage of its own, which comes when the tool is done; else the
+            answer's holds it.
+        voice: that it speaks with; `None` where that is not known.
+        was_connected: whether it has been connected; the recorder keeps it.
     """
 
     marks_ends = False
     marks_user_speech = True
     announces_ends = False
     context_compression: bool | None = None
+    tool_calls_have_usage = False
+    voice: str | None = None
+    was_connected = False
+
+    @property
+    def has_usage(self) -> bool:
+        """Whether the metrics that are being emitted are known to be its own."""
+        return False
 
     def usage(self, metrics: RealtimeModelMetrics) -> UsageMessage:
         """What the metrics that are being emitted count.

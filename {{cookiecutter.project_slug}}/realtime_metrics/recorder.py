@@ -7,6 +7,7 @@ is the writer's. Nothing raises out of it into the call.
 import copy
 import math
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from livekit.agents import (
     NOT_GIVEN,
     Agent,
     AgentSession,
+    AgentStateChangedEvent,
     CloseEvent,
     ConversationItemAddedEvent,
     ErrorEvent,
@@ -94,11 +96,13 @@ class Recorder:
         self._model: RealtimeSession[Any] | None = None
         self._agent: Agent | None = None
         self._provider_session = ProviderSession()
+        self._provider_sessions = weakref.WeakKeyDictionary[RealtimeSession[Any], ProviderSession]()
+        """Of each realtime session that was watched: agents come back."""
         self._requested_at: dict[str, float] = {}
         self._unbound_speech: SpeechHandle | None = None
         self._typed: SpeechHandle | None = None
         self._transcribed_item: str | None = None
-        self._model_was_connected = False
+        self._user_speaks = False
         self._last_metrics: RealtimeModelMetrics | None = None
         self._go_aways: int | None = 0
         self._go_away_came = False
@@ -125,7 +129,7 @@ class Recorder:
         """Whom the provider's sessions tell what they do."""
         self._hears_generation = guarded(self._on_generation_created)
         # an agent that greets nobody is to hear the first word, too, also after a handoff
-        session.on("agent_state_changed", guarded(self._follow_agent))
+        session.on("agent_state_changed", guarded(self._on_agent_state_changed))
         session.on("speech_created", guarded(self._on_speech_created))
         session.on("user_state_changed", guarded(self._on_user_state_changed))
         session.on("user_input_transcribed", guarded(self._on_user_input_transcribed))
@@ -153,14 +157,15 @@ class Recorder:
 
     def _add(self, metrics: RealtimeModelMetrics) -> None:
         if metrics is self._last_metrics:
-            return  # two agents that share the session pass on the same
+            return  # two agents that share the session, or an agent and this, pass on the same
         self._last_metrics = metrics
         self._follow_agent()
         if not metrics.request_id:
             self._record_connection(metrics)
             return
         try:
-            message = self._provider_session.usage(metrics)
+            of = next((each for each in self._provider_sessions.values() if each.has_usage), self._provider_session)
+            message = of.usage(metrics)
         except MalformedUsageError as problem:
             self._on_malformed_usage()
             self._responses.used_malformed(metrics, problem)
@@ -169,7 +174,7 @@ class Recorder:
         if not self._provider_session.marks_ends:
             self._responses.generation_ended(time.monotonic(), None, True)
 
-    def _follow_agent(self, _: object = None) -> None:
+    def _follow_agent(self) -> None:
         """Listens to the realtime session of the agent that speaks now, and to the audio as it is now."""
         try:
             agent = self._session.current_agent
@@ -183,16 +188,24 @@ class Recorder:
 
     def watch_model(self, model: RealtimeSession[Any]) -> None:
         """Listens to a realtime session; agents of a call can share it, and take turns with it."""
-        llm, tools = model.realtime_model, ToolContext(self._agent.tools if self._agent else [])
-        revision = self._settings.revision(tools.function_tools)
-        self._origin = replace(self._origin, provider=llm.provider, model=llm.model, revision=revision)
-        if model is self._model:
+        watched = self._provider_sessions.get(model)
+        if watched is not None:
             model.off("generation_created", self._hears_generation)
         else:
-            self._model, self._model_was_connected = model, False
-            self._provider_session = self._provider.watch(model, self.listener)
-            if not self._provider_session.announces_ends:
+            watched = self._provider_sessions[model] = self._provider.watch(model, self.listener)
+            # an agent that comes back from an AgentTask has a new session, and its `on_enter` is not called again
+            model.on("metrics_collected", self.add)
+            if not watched.announces_ends:
                 self._go_aways = None
+        self._model, self._provider_session = model, watched
+        llm, tools = model.realtime_model, ToolContext(self._agent.tools if self._agent else [])
+        self._origin = replace(
+            self._origin,
+            provider=llm.provider,
+            model=llm.model,
+            voice=watched.voice or self._settings.voice,
+            revision=self._settings.revision(tools.function_tools),
+        )
         # registered last: the framework's own handler has to create the answer's speech first
         model.on("generation_created", self._hears_generation)
 
@@ -209,6 +222,7 @@ class Recorder:
             answers_typed=speech is not None and speech is self._typed,
             origin=self._origin,
             comes_first=self._turns.user_turns == 0,
+            tool_calls_have_usage=self._provider_session.tool_calls_have_usage,
         )
         self._responses.created(response)
 
@@ -221,6 +235,11 @@ class Recorder:
             self._go_aways += 1
 
     # -- the session
+
+    def _on_agent_state_changed(self, event: AgentStateChangedEvent) -> None:
+        self._follow_agent()
+        if event.new_state == "speaking" and not self._has_audio_output:
+            self._turns.agent_heard(time.monotonic())  # its text is shown
 
     def _on_speech_created(self, event: SpeechCreatedEvent) -> None:
         self._follow_agent()
@@ -237,17 +256,19 @@ class Recorder:
             self._say_failure(error, recoverable=False)
         for response in self._responses.speech_done(speech):
             if response.left_user_waiting:
-                self._turns.response_was_silent(
-                    response.finish_reason, response.request_id, connection_lost=response.connection_lost
-                )
+                self._turns.response_was_silent(response.finish_reason, response.request_id, response.completed_at)
 
     def _on_user_state_changed(self, event: UserStateChangedEvent) -> None:
         self._follow_agent()
-        if not self._detects_voice:
+        # a session that is closed ends what is being said; a text that comes from a room is "speaking", too
+        closes, types = (getattr(self._session, name, False) for name in ("_closing", "_user_turn_claims"))
+        if closes or not self._detects_voice:
             return
         if event.new_state == "speaking":
-            self._turns.user_began(monotonic(event.created_at))
-        elif event.old_state == "speaking":
+            self._user_speaks = not types
+            if self._user_speaks:
+                self._turns.user_began(monotonic(event.created_at))
+        elif event.old_state == "speaking" and self._user_speaks:
             self._turns.user_stopped(monotonic(event.created_at))
 
     @property
@@ -278,8 +299,6 @@ class Recorder:
             speech = self._typed = self._session.current_speech  # which takes it to the model, and is its answer
             now = time.monotonic()
             self._turns.user_typed(now if speech is None else self._requested_at.get(speech.id, now))
-        elif message.role == "assistant" and not self._has_audio_output:
-            self._turns.agent_heard(time.monotonic())
 
     # -- the audio
 
@@ -305,7 +324,8 @@ class Recorder:
     # -- records
 
     def _record_connection(self, metrics: RealtimeModelMetrics) -> None:
-        reconnect, provider = self.connected, self._provider_session
+        provider = self._provider_session
+        reconnect = provider.was_connected
         record = ConnectionRecord(
             origin=self._origin,
             timestamp=utc_iso(metrics.timestamp),
@@ -315,21 +335,24 @@ class Recorder:
             go_away=self._go_away_came if provider.announces_ends else None,
         )
         self._go_away_came = False
-        if self._model_was_connected:  # else a handoff brought a realtime session of its own
+        if reconnect:
             self._connection_is_lost()
-        self._model_was_connected = True
+        provider.was_connected = True
         self._sums.connected(reconnect=reconnect, resumed=record.resumed)
         self._writer.write(record)
 
     def _record_response(self, response: Response) -> None:
         metrics = response.metrics
-        wait = wait_of(response, self._turns.answered_by(response.first_sound_at), self._turns.tools)
+        first_sound_at = response.first_sound_at
+        wait = wait_of(response, self._turns.answered_by(first_sound_at), self._turns.tools)
+        if first_sound_at is not None and (wait.time_to_first_audio_from == "user_speech_end" or not response.is_extra):
+            self._turns.answered(first_sound_at)
 
         tokens, usage_reason = response.usage.total(), response.usage_reason
         origin = response.origin or self._origin
         cost = self._cost(tokens, origin.model, response.timestamp, usage_reason)
         shown = tokens or dict.fromkeys(TOKEN_FIELDS)
-        if response.first_sound_at is not None and shown["output_tokens"] == 0:  # it was heard: this is no count
+        if first_sound_at is not None and shown["output_tokens"] == 0:  # it was heard: this is no count
             shown, usage_reason = without_output(shown), OUTPUT_UNCOUNTED
             cost = replace(cost, notes=(*cost.notes, OUTPUT_UNCOUNTED))
         output_tokens, duration_s = shown["output_tokens"], wait.duration_s

@@ -84,7 +84,7 @@ class ConnectionRecord(Record):
     connection_s: float
     """From dialling until the provider's handshake was done (`RealtimeModelMetrics.acquire_time`)."""
     reconnect: bool
-    """Whether the session had been connected before."""
+    """Whether this realtime session had been connected before: an agent can bring one of its own."""
     resumed: bool | None
     """Whether the provider was asked to resume the conversation; unknown where the plugin does not tell."""
     go_away: bool | None

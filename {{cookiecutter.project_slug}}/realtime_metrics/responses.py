@@ -54,6 +54,8 @@ class Response:
     """Who made it, where that is known: the agent may be another when it is recorded."""
     comes_first: bool = False
     """Whether the user had not said anything before it."""
+    tool_calls_have_usage: bool = False
+    """See `ProviderSession`."""
     metrics: RealtimeModelMetrics | None = None
     """The last that arrived."""
     usage: UsageBook = field(default_factory=UsageBook)
@@ -96,7 +98,7 @@ class Response:
     @property
     def had_its_turn(self) -> bool:
         """Whether its playback had its turn; it may still be queued behind another speech."""
-        return self.is_played or bool(self.playbacks) or bool(self.called_tools)
+        return self.is_played or bool(self.playbacks) or (bool(self.called_tools) and not self.tool_calls_have_usage)
 
     @property
     def captured_at(self) -> float | None:
@@ -135,11 +137,16 @@ class Response:
         return self.requested_at is not None and speech is not None and speech.input_details.modality == "text"
 
     @property
+    def is_extra(self) -> bool:
+        """Whether it answers nothing that the user said or typed."""
+        return self.asked_by_program and not self.answers_typed
+
+    @property
     def left_user_waiting(self) -> bool:
-        """Whether what the user said got no answer from it: it is over, nothing was heard, and no tool goes on."""
+        """Whether what the user said got no answer from it: it is over, nothing was heard, no tool goes on, and its
+        connection held: else the next one may bring the answer."""
         heard = self.first_sound_at is not None or (self.messages and not self.has_audio_output)
-        is_extra = self.asked_by_program and not self.answers_typed
-        return not (heard or self.interrupted or self.called_tools or is_extra)
+        return not (heard or self.interrupted or self.called_tools or self.is_extra or self.connection_lost)
 
     @property
     def is_text_only(self) -> bool:
@@ -172,7 +179,7 @@ class Response:
             return None
         if self.connection_lost:
             return "the connection ended before usage arrived"
-        if self.called_tools:
+        if self.called_tools and not self.tool_calls_have_usage:
             return WITH_ANSWER
         return "no usage message arrived"
 

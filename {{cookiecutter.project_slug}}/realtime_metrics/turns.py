@@ -50,6 +50,15 @@ class Waiting:
     reported: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class SilentResponse:
+    """A response that has ended without a sound."""
+
+    ended_at: float
+    reason: Unanswered
+    request_id: str | None
+
+
 class Turns:
     """The turns of one session.
 
@@ -80,7 +89,7 @@ class Turns:
         self._answered_until = 0.0
         self._waiting: Waiting | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._silent_response: tuple[Unanswered, str | None] | None = None
+        self._silent_response: SilentResponse | None = None
 
     # -- the user
 
@@ -91,7 +100,7 @@ class Turns:
             last.by_ear = False
         else:
             self._begin(began_at)
-        if self._waiting is not None and began_at - self._waiting.spoke_until < SAME_THOUGHT_S:
+        if self._waiting is not None and self._speaks_on(self._waiting):
             self._stop_timer()
 
     def user_stopped(self, marked_at: float) -> None:
@@ -109,20 +118,24 @@ class Turns:
 
     def user_transcribed(self, *, is_new: bool) -> None:
         """The provider wrote down what it heard: something new, or more of the same."""
-        self._recognised_at = time.monotonic()
         if is_new:
             self._look_for_what_was_missed()
+        self._recognised_at = time.monotonic()
         self._decide()
 
     def answer_began(self) -> None:
         """The provider began a response to the user."""
+        if self._waiting is None:
+            self._look_for_what_was_missed()
         self._recognised_at = self._answer_began_at = time.monotonic()
-        self._look_for_what_was_missed()
         self._decide()
 
     def _look_for_what_was_missed(self) -> None:
         """The provider took something for speech: that is what the ear alone has heard, if there is such a sound."""
-        sound, said_until = self._ears.last_sound, self._utterances[-1].end.at
+        last = self._utterances[-1]
+        if self._recognised_at < last.began_at and (last.is_turn or last.over is None):
+            return  # it is this
+        sound, said_until = self._ears.last_sound, last.end.at
         if sound is not None and said_until is not None and sound.began_at > said_until:
             utterance = self._begin(sound.began_at)
             utterance.by_ear = True
@@ -149,8 +162,10 @@ class Turns:
             self._decide()
 
     def user_typed(self, at: float) -> None:
-        """The user sent a text."""
+        """The user sent a text; who lets the agent speak on waits from its end."""
         self._silent_response = None
+        if self._playback is not None and self._playback.ended_at is not None:
+            at = max(at, self._playback.ended_at)
         self._wait_from(at, at)
 
     def _decide(self) -> None:
@@ -187,7 +202,7 @@ class Turns:
         if last.end.at is None and last.over is None and not last.is_turn:
             last.is_turn = True
             self.user_turns += self._waiting is None
-        if self._waiting is not None:
+        if self._waiting is not None and not self._speaks_on(self._waiting):  # else `user_stopped` knows
             self._keep_longest(at - self._waiting.since)
         self._heard_at, self._heard = at, playback
         self._silent_response = None
@@ -199,23 +214,27 @@ class Turns:
         self._decide()
 
     def response_was_silent(
-        self, finish_reason: str | None, request_id: str | None = None, *, connection_lost: bool = False
+        self, finish_reason: str | None, request_id: str | None = None, ended_at: float | None = None
     ) -> None:
         """A response has ended without a sound, not because the user went on.
 
-        Without a `request_id` the provider ended its turn with no response at all.
+        Without a `request_id` the provider ended its turn with no response at all, now.
         """
         if self._tool_runs:
             return  # the limit watches that
         reason: Unanswered = "no_response" if request_id is None else "response_without_audio"
         if finish_reason == REJECTED:
             reason = "response_rejected"
-        elif connection_lost:
-            reason = "connection_lost"
+        self._silent_response = SilentResponse(ended_at or time.monotonic(), reason, request_id)
         if self._waiting is not None:
-            self._report(reason, request_id)
-        elif not self._utterances[-1].is_turn:
-            self._silent_response = reason, request_id  # the voice detection is not sure yet that the user has stopped
+            self._report_silence(self._waiting)
+
+    def _report_silence(self, waiting: Waiting) -> None:
+        """Reports a silent response, if it was to all that the user said: not while they speak on, or have done so."""
+        silent = self._silent_response
+        is_over = self._utterances[-1].end.at is not None
+        if silent is not None and is_over and silent.ended_at >= waiting.spoke_until - SHORT_S:
+            self._report(silent.reason, silent.request_id)
 
     def connection_lost(self) -> None:
         """What the user waits for may not come any more."""
@@ -227,11 +246,11 @@ class Turns:
         return any(run.ended_at is None for run in self.tools)
 
     def tool_updated(self, event: ToolExecutionUpdatedEvent) -> None:
-        """A tool has begun, or has ended."""
+        """A tool has begun, has ended, or holds up nobody any more."""
         update = event.update
         if update.type == "tool_call_started":
             self.tools.append(ToolRun(update.function_call.name, update.function_call.call_id, time.monotonic()))
-        elif update.type == "tool_call_ended":
+        elif update.type in ("tool_call_updated", "tool_call_ended"):  # with an update it goes on in the background
             for run in self.tools:
                 if run.call_id == update.call_id and run.ended_at is None:
                     run.ended_at = time.monotonic()
@@ -239,18 +258,20 @@ class Turns:
     # -- what a response answers
 
     def answered_by(self, first_sound_at: float | None) -> SpeechEnd:
-        """The end of the speech that the response answers whose first sound was then, or why there is none. To be asked
-        once for each response, in their order."""
+        """The end of the speech that the response answers whose first sound was then, or why there is none."""
         if first_sound_at is None:
             return SpeechEnd()
-        answered_until, self._answered_until = self._answered_until, first_sound_at
         said = (each for each in reversed(self._utterances) if each.began_at <= first_sound_at)
         end = next((each.end for each in said if each.is_turn or each.end.at is None), SpeechEnd(0.0))
-        if end.at is not None and end.at <= answered_until:
+        if end.at is not None and end.at <= self._answered_until:
             return SpeechEnd(reason="no end of user speech was seen since the agent's last reply")
         if end.at is None or end.at > first_sound_at:
             return SpeechEnd(reason="the user was still speaking when the audio began")
         return end
+
+    def answered(self, at: float) -> None:
+        """What the user had said by then has its answer."""
+        self._answered_until = max(self._answered_until, at)
 
     def talk_over_s(self, playbacks: Iterable[Playback]) -> float | None:
         """From the first sound that interrupted one of the playbacks until the agent was silent, where the user did."""
@@ -274,6 +295,11 @@ class Turns:
             self._keep_longest(time.monotonic() - self._waiting.since)
             self._waiting = None
 
+    def _speaks_on(self, waiting: Waiting) -> bool:
+        """Whether the user goes on with what waits for an answer."""
+        last = self._utterances[-1]
+        return last.end.at is None and last.began_at - waiting.spoke_until < SAME_THOUGHT_S
+
     def _wait_from(self, ended_at: float, began_at: float) -> None:
         waiting = self._waiting
         if waiting is None:
@@ -283,8 +309,7 @@ class Turns:
             waiting.since = ended_at
         waiting.spoke_until = ended_at
         self._start_timer()
-        if self._silent_response is not None:
-            self._report(*self._silent_response)
+        self._report_silence(waiting)
 
     def _start_timer(self) -> None:
         self._stop_timer()

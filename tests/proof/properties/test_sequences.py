@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from livekit import rtc
-from livekit.agents import ErrorEvent, function_tool, llm, tts
-from livekit.agents.llm import ChatMessage
+from livekit.agents import CloseReason, ErrorEvent, RunContext, function_tool, llm, tts
+from livekit.agents.llm import ChatMessage, FunctionCall
 from livekit.agents.voice import io
+from livekit.agents.voice.room_io.types import _default_text_input_cb
 
 from agent import MetricsAgent
 from realtime_metrics.ears import Playback, Sound
@@ -317,3 +318,178 @@ async def test_after_the_call_nobody_looks_for_the_end_of_a_sound() -> None:
         await call.end()
         await asyncio.sleep(2.0)
         assert call.recorder._turns.unanswered == 0
+
+
+async def test_a_click_before_the_answer_is_begun_shortens_no_wait_where_nothing_is_transcribed() -> None:
+    async with FakeCall(Reply(), speaker=Speaker(speed=1.0)) as call:
+        await asks(call)
+        await asyncio.sleep(0.6)
+        sound(call)
+        await asyncio.sleep(0.1)
+        await call.model.play(Reply("Fine.", latency_s=0.3))
+        record = await call.reported(2)
+        session = await call.end()
+    assert record.wait.time_to_first_audio_s == pytest.approx(1.0, abs=0.1)
+    assert session.user_turns == 1
+
+
+async def test_an_empty_turn_in_the_middle_of_what_the_user_says_is_not_the_answer_to_it() -> None:
+    async with FakeCall(Reply(), speaker=Speaker(speed=1.0)) as call:
+        await asks(call)
+        await asyncio.sleep(0.8)
+        call.vad.speech_began(0.0)
+        await until(lambda: call.session.user_state == "speaking")
+        await asyncio.sleep(0.2)
+        call.recorder.listener.turn_was_empty(None)
+        await asyncio.sleep(1.0)
+        sound(call, 1.2)
+        call.vad.speech_ended(0.0)
+        await asyncio.sleep(0.5)
+        await call.model.play(Reply("Of course."))
+        await call.reported(2)
+        session = await call.end()
+    assert not call.unanswered
+    assert session.longest_wait_s == pytest.approx(0.5, abs=0.1)
+
+
+async def test_a_text_from_the_room_is_nobodys_speech() -> None:
+    async with FakeCall(Reply("Welcome.", audio_s=3.0), speaker=Speaker(speed=1.0)) as call:
+        await until(lambda: call.session.agent_state == "speaking")
+        await asyncio.sleep(0.3)
+        call._model.replies.append(Reply("Yes."))
+        text: Any = SimpleNamespace(text="Are you open?")
+        await _default_text_input_cb(call.session, text)
+        await call.reported(2)
+        session = await call.end()
+    greeting, answer = call.responses
+    assert (greeting.interrupted, greeting.talk_over_s, session.sums.talk_overs) == (True, None, 0)
+    assert answer.wait.time_to_first_audio_from == "reply_requested"
+    assert session.user_turns == 1
+
+
+async def test_who_hangs_up_in_mid_word_waited_for_nothing() -> None:
+    async with FakeCall(Reply()) as call:
+        await call.reported(1)
+        call.vad.speech_began(0.0)
+        await until(lambda: call.session.user_state == "speaking")
+        await asyncio.sleep(0.8)
+        sound(call, 0.8)
+        await call.session._aclose_impl(reason=CloseReason.PARTICIPANT_DISCONNECTED)
+        await call.recorder.aclose()
+    assert not call.unanswered
+
+
+async def test_who_types_while_the_agent_speaks_and_lets_it_waits_from_its_end() -> None:
+    replies = Reply("Welcome.", audio_s=2.0), Reply("Yes.")
+    async with FakeCall(*replies, settings=SOON, speaker=Speaker(speed=1.0)) as call:
+        await until(lambda: call.session.agent_state == "speaking")
+        call.session.generate_reply(user_input="Are you open?")
+        await call.reported(2)
+        session = await call.end()
+    assert not call.unanswered
+    assert session.longest_wait_s == pytest.approx(0.0, abs=0.1)
+
+
+async def test_a_pause_in_a_sentence_that_is_answered_at_once_makes_no_long_wait() -> None:
+    async with FakeCall(Reply(), speaker=Speaker(speed=1.0)) as call:
+        await asks(call)
+        await asyncio.sleep(0.8)
+        call.vad.speech_began(0.0)
+        await until(lambda: call.session.user_state == "speaking")
+        await asyncio.sleep(1.5)
+        sound(call, 1.5)
+        answer = call.model.begin()
+        await asyncio.sleep(0.3)
+        answer.say("Of course.", 0.8)
+        assert call.session._activity is not None
+        call.session._activity._user_silence_event.set()  # as the framework's voice detection does in time
+        await asyncio.sleep(0.25)
+        call.vad.speech_ended(0.55)
+        answer.end()
+        answer.report()
+        record = await call.reported(2)
+        session = await call.end()
+    assert record.wait.time_to_first_audio_s == pytest.approx(0.3, abs=0.1)
+    assert session.longest_wait_s == pytest.approx(0.3, abs=0.1)
+
+
+async def test_one_moment_please_takes_no_wait_from_the_answer() -> None:
+    async with FakeCall(Reply(), agent=ToolAgent, speaker=Speaker(speed=1.0)) as call:
+        await asks(call)
+        await call.model.play(CALL)
+        await asyncio.sleep(0.3)
+        call._model.replies += [Reply("One moment."), Reply("It is y.")]
+        call.session.generate_reply(instructions="Say: one moment.")
+        answer = await call.reported(4)
+        await call.end()
+    assert answer.wait.time_to_first_audio_from == "user_speech_end"
+    assert answer.wait.time_to_first_audio_s == pytest.approx(1.2, abs=0.1)
+
+
+async def test_a_tool_that_goes_on_in_the_background_holds_up_no_answer() -> None:
+    class Searching(MetricsAgent):
+        @function_tool
+        async def search(self, ctx: RunContext[None]) -> str:
+            """Searches, for long."""
+            await ctx.update("I have begun to search.")
+            await asyncio.sleep(6)
+            return "found"
+
+    async with FakeCall(Reply(), agent=Searching) as call:
+        await asks(call)
+        call._model.replies.append(Reply("I am on it."))
+        await call.model.play(Reply("", audio_s=0, calls=("search",), usage=()))
+        await call.reported(3)
+        await call.user_speaks(speech_s=0.8)
+        await asyncio.sleep(0.4)
+        await call.model.play(Reply("It is ten."))
+        record = await call.reported(4)
+        await call.end()
+    assert (record.wait.tools, record.wait.tools_s) == ([], 0.0)
+
+
+async def test_a_tool_call_whose_usage_comes_when_the_tool_is_done_waits_for_it() -> None:
+    recorded: list[Response] = []
+    responses = Responses(recorded.append, lambda *_: None)
+    call = FunctionCall(call_id="1", name="look", arguments="{}")
+    at_work: Any = SimpleNamespace(chat_items=[call], done=lambda: False, interrupted=False)
+    with_answer, own = Response("GR_1", speech=at_work), Response("GR_2", speech=at_work, tool_calls_have_usage=True)
+    for response in (with_answer, own):
+        responses.created(response)
+        responses.generation_ended(time.monotonic(), None, True)
+    await asyncio.sleep(2.1)
+    assert recorded == [with_answer]
+    assert own.usage_reason == "no usage message arrived"
+    responses.close()
+
+
+async def test_a_text_that_is_shown_in_time_answers_however_long_it_goes_on() -> None:
+    async with FakeCall(Reply(), settings=SOON) as call:
+        await call.reported(1)
+        call.session.output.set_audio_enabled(False)
+        await asks(call)
+        await asyncio.sleep(0.3)
+        answer = call.model.begin()
+        answer.say("Till", 0.2)
+        await asyncio.sleep(1.5)
+        answer.say(" nine.", 0.2)
+        answer.end()
+        answer.report()
+        await call.reported(2)
+        session = await call.end()
+    assert not call.unanswered
+    assert session.longest_wait_s == pytest.approx(0.3, abs=0.1)
+
+
+async def test_who_waits_when_the_connection_is_lost_has_until_the_limit() -> None:
+    async with FakeCall(Reply()) as call:
+        await asks(call)
+        cut_off = call.model.begin()
+        await asyncio.sleep(0.2)
+        call.recorder._connection_is_lost()
+        cut_off.end()
+        await asyncio.sleep(0.3)
+        await call.model.play(Reply("At ten."))
+        await call.reported(3)
+        await call.end()
+    assert not call.unanswered
