@@ -380,7 +380,7 @@ async def test_who_hangs_up_in_mid_word_waited_for_nothing() -> None:
 
 
 async def test_who_types_while_the_agent_speaks_and_lets_it_waits_from_its_end() -> None:
-    replies = Reply("Welcome.", audio_s=2.0), Reply("Yes.")
+    replies = Reply("Welcome.", audio_s=1.4), Reply("Yes.")
     async with FakeCall(*replies, settings=SOON, speaker=Speaker(speed=1.0)) as call:
         await until(lambda: call.session.agent_state == "speaking")
         call.session.generate_reply(user_input="Are you open?")
@@ -396,8 +396,8 @@ async def test_a_pause_in_a_sentence_that_is_answered_at_once_makes_no_long_wait
         await asyncio.sleep(0.8)
         call.vad.speech_began(0.0)
         await until(lambda: call.session.user_state == "speaking")
-        await asyncio.sleep(1.5)
-        sound(call, 1.5)
+        await asyncio.sleep(0.9)
+        sound(call, 0.9)
         answer = call.model.begin()
         await asyncio.sleep(0.3)
         answer.say("Of course.", 0.8)
@@ -432,7 +432,7 @@ async def test_a_tool_that_goes_on_in_the_background_holds_up_no_answer() -> Non
         async def search(self, ctx: RunContext[None]) -> str:
             """Searches, for long."""
             await ctx.update("I have begun to search.")
-            await asyncio.sleep(6)
+            await asyncio.sleep(3)
             return "found"
 
     async with FakeCall(Reply(), agent=Searching) as call:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -149,8 +150,13 @@ def test_no_words_no_key_no_handle_and_no_audio_are_in_the_recording(calls: Mapp
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows stops no process for a while")
 async def test_an_agent_that_is_late_in_a_replay_is_not_talked_over_where_it_was_not_in_the_call(
-    calls: Mapping[str, Twice], monkeypatch: pytest.MonkeyPatch
+    calls: Mapping[str, Twice], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    first, *lines = calls["go-away"].path.read_text("utf-8").splitlines()
+    until_s = next(line["until_s"] for line in map(json.loads, lines) if line["kind"] == "sound")
+    path = tmp_path / "a-word.jsonl"  # ends with the user's first words
+    path.write_text("\n".join([first, *(line for line in lines if json.loads(line)["at_s"] <= until_s)]), "utf-8")
+
     async def hold_up(ongoing: Call) -> None:
         server = ongoing.server
         assert isinstance(server, ReplayServer)
@@ -167,7 +173,7 @@ async def test_an_agent_that_is_late_in_a_replay_is_not_talked_over_where_it_was
             await holding
 
     monkeypatch.setattr("demo.replay.call", held_up)
-    replayed = await replay(str(calls["go-away"].path))
+    replayed = await replay(str(path))
     greeting = of_kind(replayed.records, "response")[0]
     assert greeting["time_to_first_audio_s"] > HELD_UP_S - 1
     assert not greeting["interrupted"]

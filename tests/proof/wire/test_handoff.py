@@ -88,10 +88,10 @@ async def test_after_a_task_of_an_agent_all_usage_is_in_the_records(says_all: bo
             session.session.output.audio = Speaker(speed=1.0)
             session.agent = Front(session.recorder)
             await session.start()
-            await asyncio.sleep(2.5)
+            await asyncio.sleep(2.0)
             for _ in range(2):
                 session.session.generate_reply(user_input="x")
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(0.7)
             record = await session.end()
     assert recorded(record) == sent(session.ledger)
     assert (record.sums.without_usage, record.unbooked_total_tokens) == (0, 0)
