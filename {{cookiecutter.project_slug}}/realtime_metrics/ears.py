@@ -220,7 +220,6 @@ class HearingOutput(io.AudioOutput):
         self._output = self.next_in_chain or output  # the framework wraps it
         self._ears = ears
         self._playback: Playback | None = None
-        self._paused_at: float | None = None
         # a capture that is cancelled is told so, too, and by nothing else
         self.on("playback_finished", ears.failures.guarded(self._on_finished))
 
@@ -240,14 +239,6 @@ class HearingOutput(io.AudioOutput):
     def clear_buffer(self) -> None:
         self._output.clear_buffer()
 
-    def pause(self) -> None:
-        super().pause()
-        self._paused_at = self._paused_at or time.monotonic()
-
-    def resume(self) -> None:
-        super().resume()
-        self._paused_at = None
-
     def on_playback_started(self, *, created_at: float) -> None:
         super().on_playback_started(created_at=created_at)
         if self._playback is not None and self._playback.started_at is None:
@@ -259,9 +250,6 @@ class HearingOutput(io.AudioOutput):
         if playback is not None:
             playback.heard_s, playback.interrupted = event.playback_position, event.interrupted
             playback.ended_at = time.monotonic()
-            if event.interrupted and self._paused_at is not None:  # it was silent since then
-                playback.ended_at = max(self._paused_at, playback.captured_at)
-            self._paused_at = None
             self._tell_if_heard(playback)
             self._ears.on_ended(playback)
 
