@@ -10,7 +10,6 @@ import base64
 import contextlib
 import http
 import json
-import math
 import sys
 import time
 from collections import Counter, defaultdict
@@ -195,8 +194,8 @@ class _Player:
         self._followed: Counter[str] = Counter()
         self._agent_until_s = 0.0
         """The recording's time when the agent had said all that it was sent."""
-        self._audio_sent_at = 0.0
-        """`time.time()`."""
+        self._audio_sent_at: float | None = None
+        """`time.time()`; `None` where nothing is left to be heard."""
         self._saying: asyncio.Task[Any] | None = None
 
     async def play(self, recording: Recording) -> None:
@@ -265,12 +264,10 @@ class _Player:
 
     async def _agent_is_silent(self) -> None:
         """A user who let the agent finish then does so now, however late the agent is."""
-        heard = self._call.host.heard
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            await self._call.host.wait_for(
-                lambda: not self._audio_sent_at or (bool(heard) and (heard[-1].ended_at or 0) >= self._audio_sent_at),
-                GRACE_S,
-            )
+        heard, sent_at = self._call.host.heard, self._audio_sent_at
+        if sent_at is not None:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await self._call.host.wait_for(lambda: bool(heard) and (heard[-1].ended_at or 0) >= sent_at, GRACE_S)
 
     async def _end_saying(self, line: Line) -> None:
         if self._saying is None:
@@ -300,10 +297,9 @@ class _Player:
 
     def _follow_agent(self, line: Line) -> None:
         """How long what it was sent keeps the agent speaking, in the recording's time."""
-        content = line.message.get("serverContent", {})
-        if content.get("interrupted"):
-            self._agent_until_s, self._audio_sent_at = line.at_s, 0.0
-        elif audio_s := _audio_s(content):
+        if line.message.get("serverContent", {}).get("interrupted"):
+            self._agent_until_s, self._audio_sent_at = line.at_s, None
+        elif audio_s := sum(audio["audio_s"] for audio in _audio_of(line.message)):
             self._agent_until_s = max(self._agent_until_s, line.at_s) + audio_s
             self._audio_sent_at = time.time()
 
@@ -375,16 +371,14 @@ def _tone(audio: dict[str, Any], speed: float) -> bytes:
 
 def _audio_quiet_s(message: Mapping[str, Any]) -> float | None:
     """How much silence the audio of a message begins with; `None` where it has none."""
-    for part in message.get("serverContent", {}).get("modelTurn", {}).get("parts", ()):
-        if "audio_s" in (audio := part.get("inlineData", {}).get("data", {})) and audio["level"]:
-            return float(audio["quiet_s"])
-    return None
+    return next((float(audio["quiet_s"]) for audio in _audio_of(message) if audio["level"]), None)
 
 
-def _audio_s(content: Mapping[str, Any]) -> float:
-    """How much audio a message's content holds."""
-    data = [part.get("inlineData", {}).get("data", {}) for part in content.get("modelTurn", {}).get("parts", ())]
-    return math.fsum(audio.get("audio_s", 0.0) for audio in data)
+def _audio_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is known of each piece of audio in a message."""
+    parts = message.get("serverContent", {}).get("modelTurn", {}).get("parts", ())
+    data = (part.get("inlineData", {}).get("data", {}) for part in parts)
+    return [audio for audio in data if "audio_s" in audio]
 
 
 def show(name: str, speed: float, *, tables: bool) -> int:

@@ -6,6 +6,7 @@ gets it.
 
 import logging
 import re
+import sys
 import traceback
 from collections.abc import Callable
 from typing import TypeVarTuple
@@ -36,6 +37,14 @@ def visible(text: str, instead: str = "\N{REPLACEMENT CHARACTER}") -> str:
     """The text with something visible `instead` of every character that could steer a terminal, begin a new line, or
     turn a line around: control, escape, bidi and other invisible characters, halves of surrogate pairs."""
     return text if text.isprintable() else "".join(sign if sign.isprintable() else instead for sign in text)
+
+
+def print_any_text() -> None:
+    """Lets a program print every character: a terminal without UTF-8 is no reason to fail, and a pipe or a file on
+    Windows takes it."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace", **({"encoding": "utf-8"} if sys.platform == "win32" else {}))
 
 
 def in_a_line(error: BaseException | None) -> str:

@@ -260,12 +260,11 @@ class Recorder:
 
     def _on_user_state_changed(self, event: UserStateChangedEvent) -> None:
         self._follow_agent()
-        # a session that is closed ends what is being said; a text that comes from a room is "speaking", too
-        closes, types = (getattr(self._session, name, False) for name in ("_closing", "_user_turn_claims"))
-        if closes or not self._detects_voice:
+        # a session that is closed ends what is being said
+        if getattr(self._session, "_closing", False) or not self._detects_voice:
             return
         if event.new_state == "speaking":
-            self._user_speaks = not types
+            self._user_speaks = not getattr(self._session, "_user_turn_claims", 0)  # else a text came from the room
             if self._user_speaks:
                 self._turns.user_began(monotonic(event.created_at))
         elif event.old_state == "speaking" and self._user_speaks:

@@ -29,7 +29,7 @@ except ImportError as missing:
     print(f"{missing.name} is not installed here. Run: uv run --group report -m report", file=sys.stderr)
     sys.exit(2)
 
-from realtime_metrics.log import visible
+from realtime_metrics.log import print_any_text, visible
 
 from . import compare, terminal
 from .follow import follow
@@ -45,9 +45,7 @@ Read = Callable[[Path | list[Path]], Records]
 
 def main() -> int:
     """Reports; its exit code: 0, 1 where `--baseline` is not kept, 2 where there is nothing to report on."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 is no reason to fail, a pipe on Windows takes it
-            stream.reconfigure(errors="replace", **({"encoding": "utf-8"} if sys.platform == "win32" else {}))
+    print_any_text()
     arguments = _arguments()
     try:
         if arguments.follow:

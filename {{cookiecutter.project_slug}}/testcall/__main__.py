@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from realtime_metrics.log import clean
+from realtime_metrics.log import clean, print_any_text
 from realtime_metrics.settings import PROJECT, Settings, SettingsError, livekit_url_problem, read_settings
 from testcall.caller import NO_AGENT, Call, Caller, LiveKit, Turn
 from testcall.records import AgentRecords
@@ -35,9 +35,7 @@ SERVER_S = 10.0
 
 def main() -> int:
     """Calls; the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 is no reason to fail, a file on Windows takes it
-            stream.reconfigure(errors="replace", **({"encoding": "utf-8"} if sys.platform == "win32" else {}))
+    print_any_text()
     arguments = _arguments()
     load_dotenv(PROJECT / ".env.local")
     warnings.filterwarnings("ignore", message="The HMAC key is")  # that of `livekit-server --dev` is short

@@ -24,14 +24,19 @@ TONE = (np.sin(np.arange(BLOCK) / 8) * 5000).astype(np.int16)
 SILENCE = np.zeros(BLOCK, np.int16)
 
 
+def calls(url: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Runs the command with this address: the exit code."""
+    for name, value in {"LIVEKIT_URL": url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "secret"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["testcall"])
+    return main()
+
+
 @pytest.mark.parametrize("url", ["localhost:7880", "wss://[bad"])
 def test_an_address_that_is_none_is_one_line_and_exit_code_2(
     url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in {"LIVEKIT_URL": url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "secret"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "argv", ["testcall"])
-    assert main() == 2
+    assert calls(url, monkeypatch) == 2
     allowed = "it has to be like wss://HOST (or ws://, http://, https://)"
     assert capsys.readouterr().err == f"LIVEKIT_URL={url!r} is no address: {allowed}\n"
 
@@ -42,10 +47,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_not_waited_for(
     monkeypatch.setattr("testcall.__main__.SERVER_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"ws://127.0.0.1:{mute.getsockname()[1]}"
-        for name, value in {"LIVEKIT_URL": url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "secret"}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["testcall"])
-        assert main() == 2
+        assert calls(url, monkeypatch) == 2
     assert capsys.readouterr().err == f"LIVEKIT_URL={url!r} does not answer within 0.3 s\n"
 
 

@@ -96,6 +96,12 @@ async def asks(call: FakeCall) -> None:
     await call.user_speaks(speech_s=0.8)
 
 
+async def begins_to_speak(call: FakeCall) -> None:
+    """The voice detection hears the user, and the session knows."""
+    call.vad.speech_began(0.0)
+    await until(lambda: call.session.user_state == "speaking")
+
+
 async def calls_its_tool(call: FakeCall) -> None:
     """The model does; what it answers when the tool is done is ready."""
     call._model.replies.append(Reply("It is y."))
@@ -337,8 +343,7 @@ async def test_an_empty_turn_in_the_middle_of_what_the_user_says_is_not_the_answ
     async with FakeCall(Reply(), speaker=Speaker(speed=1.0)) as call:
         await asks(call)
         await asyncio.sleep(0.8)
-        call.vad.speech_began(0.0)
-        await until(lambda: call.session.user_state == "speaking")
+        await begins_to_speak(call)
         await asyncio.sleep(0.2)
         call.recorder.listener.turn_was_empty(None)
         await asyncio.sleep(1.0)
@@ -370,8 +375,7 @@ async def test_a_text_from_the_room_is_nobodys_speech() -> None:
 async def test_who_hangs_up_in_mid_word_waited_for_nothing() -> None:
     async with FakeCall(Reply()) as call:
         await call.reported(1)
-        call.vad.speech_began(0.0)
-        await until(lambda: call.session.user_state == "speaking")
+        await begins_to_speak(call)
         await asyncio.sleep(0.8)
         sound(call, 0.8)
         await call.session._aclose_impl(reason=CloseReason.PARTICIPANT_DISCONNECTED)
@@ -394,8 +398,7 @@ async def test_a_pause_in_a_sentence_that_is_answered_at_once_makes_no_long_wait
     async with FakeCall(Reply(), speaker=Speaker(speed=1.0)) as call:
         await asks(call)
         await asyncio.sleep(0.8)
-        call.vad.speech_began(0.0)
-        await until(lambda: call.session.user_state == "speaking")
+        await begins_to_speak(call)
         await asyncio.sleep(0.9)
         sound(call, 0.9)
         answer = call.model.begin()
