@@ -26,7 +26,7 @@ from livekit.plugins.google.realtime import Voice
 from .errors import STATUS_PAGE, Failure, code_of, of_code, passed_through, short
 from .log import OwnFailures, logger
 from .provider import Listener, Provider, ProviderSession
-from .usage import MODALITIES, TOKEN_FIELDS, MalformedUsageError, Tokens, UsageMessage, counts_of, from_metrics
+from .usage import MODALITIES, TOKEN_FIELDS, Tokens, UsageMessage, counts_of, from_metrics
 
 _GROUPS = {
     "input": ("prompt_token_count", "prompt_tokens_details"),
@@ -191,10 +191,7 @@ class GoogleLiveSession(ProviderSession):
         if self._unclaimed is None:
             return  # `usage` was asked for it
         self._unclaimed = None
-        try:
-            self._listener.usage_came_alone(self._message(raw))
-        except MalformedUsageError:
-            self._listener.usage_was_malformed()
+        self._listener.usage_came_alone(self._message(raw))
 
     def _content_comes(self, content: LiveServerContent) -> None:
         self._turn_has_just_ended = bool(content.turn_complete)

@@ -30,8 +30,6 @@ class Listener:
     """The provider ended a turn in which it made no response; its reason."""
     usage_came_alone: Callable[[UsageMessage], None]
     """Usage has come that the plugin has no response for."""
-    usage_was_malformed: Callable[[], None]
-    """Usage has come that cannot be booked, and that the plugin has no response for."""
     end_announced: Callable[[], None]
     """The provider has announced the end of the connection."""
 
@@ -65,11 +63,7 @@ class ProviderSession:
         return False
 
     def usage(self, metrics: RealtimeModelMetrics) -> UsageMessage:
-        """What the metrics that are being emitted count.
-
-        Raises:
-            MalformedUsageError: a count is none.
-        """
+        """What the metrics that are being emitted count."""
         return from_metrics(metrics)
 
     @property

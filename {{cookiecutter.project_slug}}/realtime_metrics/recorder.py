@@ -8,6 +8,7 @@ import copy
 import math
 import time
 import weakref
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -40,8 +41,8 @@ from .responses import Response, Responses
 from .session import Bill, Sums
 from .settings import Settings
 from .turns import Turns
-from .usage import OUTPUT_UNCOUNTED, TOKEN_FIELDS, MalformedUsageError, Tokens, added, without_output
-from .waits import WaitStatistics, by_the_clock, monotonic, wait_of
+from .usage import OUTPUT_UNCOUNTED, TOKEN_FIELDS, Tokens, UsageMessage, added, without_output
+from .waits import by_the_clock, monotonic, percentile, wait_of
 from .writer import Writer
 
 
@@ -82,16 +83,17 @@ class Recorder:
         self._began_at = time.monotonic()
         self._failures = OwnFailures()
         guarded = self._failures.guarded
-        self._first_audio_after_s: float | None = None
         self._prices = prices_of(settings.metrics_prices_path)
-        self._sums, self._waits, self._bill = Sums(), WaitStatistics(), Bill()
+        self._sums, self._bill = Sums(), Bill()
+        self._waits_s = array("d")  # for answers to the user; a long session has many: 8 bytes each
+        self._sums.over_latency_budget = None if settings.metrics_latency_budget_s is None else 0
         self._ears = Ears(
             guarded(self._on_playback_began),
             guarded(self._on_agent_heard),
             guarded(self._on_playback_ended),
             self._failures,
         )
-        self._turns = Turns(self._ears, settings.metrics_answer_limit_s, guarded(self._record_unanswered))
+        self._turns = Turns(self._ears, self._sums, settings.metrics_answer_limit_s, guarded(self._record_unanswered))
         self._responses = Responses(guarded(self._record_response), guarded(self._on_unbooked))
         self._model: RealtimeSession[Any] | None = None
         self._agent: Agent | None = None
@@ -104,7 +106,6 @@ class Recorder:
         self._transcribed_item: str | None = None
         self._user_speaks = False
         self._last_metrics: RealtimeModelMetrics | None = None
-        self._go_aways: int | None = 0
         self._go_away_came = False
         self._closed = False
         self._origin = Origin(
@@ -122,8 +123,7 @@ class Recorder:
             generation_completed=guarded(self._responses.completed),
             generation_ended=guarded(self._responses.generation_ended),
             turn_was_empty=guarded(self._turns.response_was_silent),
-            usage_came_alone=guarded(self._responses.used_alone),
-            usage_was_malformed=guarded(self._on_malformed_usage),
+            usage_came_alone=guarded(self._on_usage_alone),
             end_announced=guarded(self._on_end_announced),
         )
         """Whom the provider's sessions tell what they do."""
@@ -163,14 +163,11 @@ class Recorder:
         if not metrics.request_id:
             self._record_connection(metrics)
             return
-        try:
-            of = next((each for each in self._provider_sessions.values() if each.has_usage), self._provider_session)
-            message = of.usage(metrics)
-        except MalformedUsageError as problem:
-            self._on_malformed_usage()
-            self._responses.used_malformed(metrics, problem)
-            return
+        of = next((each for each in self._provider_sessions.values() if each.has_usage), self._provider_session)
+        message = of.usage(metrics)
         self._responses.used(metrics, message)
+        if message.problem:
+            self._sums.error("malformed_usage")
         if not self._provider_session.marks_ends:
             self._responses.generation_ended(time.monotonic(), None, True)
 
@@ -196,7 +193,7 @@ class Recorder:
             # an agent that comes back from an AgentTask has a new session, and its `on_enter` is not called again
             model.on("metrics_collected", self.add)
             if not watched.announces_ends:
-                self._go_aways = None
+                self._sums.go_aways = None
         self._model, self._provider_session = model, watched
         llm, tools = model.realtime_model, ToolContext(self._agent.tools if self._agent else [])
         self._origin = replace(
@@ -221,18 +218,21 @@ class Recorder:
             has_audio_output=self._has_audio_output,
             answers_typed=speech is not None and speech is self._typed,
             origin=self._origin,
-            comes_first=self._turns.user_turns == 0,
+            comes_first=self._sums.user_turns == 0,
             tool_calls_have_usage=self._provider_session.tool_calls_have_usage,
         )
         self._responses.created(response)
 
-    def _on_malformed_usage(self) -> None:
-        self._sums.error("malformed_usage")
+    def _on_usage_alone(self, message: UsageMessage) -> None:
+        if message.problem:
+            self._sums.error("malformed_usage")
+        else:
+            self._responses.used_alone(message)
 
     def _on_end_announced(self) -> None:
         self._go_away_came = True
-        if self._go_aways is not None:
-            self._go_aways += 1
+        if self._sums.go_aways is not None:
+            self._sums.go_aways += 1
 
     # -- the session
 
@@ -312,8 +312,8 @@ class Recorder:
 
     def _on_agent_heard(self, playback: Playback) -> None:
         first_sound_at = playback.first_sound_at or time.monotonic()
-        if self._first_audio_after_s is None:
-            self._first_audio_after_s = first_sound_at - self._began_at
+        if self._sums.first_audio_after_s is None:
+            self._sums.first_audio_after_s = first_sound_at - self._began_at
         self._turns.agent_heard(first_sound_at, playback)
 
     def _on_playback_ended(self, playback: Playback) -> None:
@@ -364,7 +364,7 @@ class Recorder:
             label=metrics.label if metrics else "",
             wait=wait,
             network_round_trip_s=self.network_round_trip_s,
-            over_latency_budget=self._waits.add(wait, self._settings.metrics_latency_budget_s),
+            over_latency_budget=wait.over(self._settings.metrics_latency_budget_s),
             framework_duration_s=by_the_clock(metrics.duration) if metrics else None,
             tokens_per_second=output_tokens / duration_s if output_tokens is not None and duration_s else None,
             audio_s=response.audio_s,
@@ -382,6 +382,8 @@ class Recorder:
         )
         if tokens is not None:
             self._bill.book(tokens, cost)
+        if wait.time_to_first_audio_s is not None and wait.time_to_first_audio_from == "user_speech_end":
+            self._waits_s.append(wait.time_to_first_audio_s)
         self._sums.responded(record, text_only=response.is_text_only, comes_first=response.comes_first)
         self._writer.write(record)
         self._tell_recorded()
@@ -412,20 +414,15 @@ class Recorder:
         self._writer.write(record)
 
     def _session_record(self, end_reason: str) -> SessionRecord:
-        budget_s, bill = self._settings.metrics_latency_budget_s, self._bill
+        bill = self._bill
         usage_reason = bill.usage_reason(self._sums)
         cost_usd, cost_reason, cost_note = bill.cost(usage_reason)
-        p50_s, p95_s, max_s = self._waits.percentiles_s()
+        waits_s = sorted(self._waits_s)
         return SessionRecord(
             origin=self._origin,
             timestamp=utc_iso(time.time()),
             sums=copy.deepcopy(self._sums),
-            user_turns=self._turns.user_turns,
-            unanswered=self._turns.unanswered,
-            longest_wait_s=self._turns.longest_wait_s,
-            latency_budget_s=budget_s,
-            over_latency_budget=None if budget_s is None else self._waits.over_budget,
-            go_aways=self._go_aways,
+            latency_budget_s=self._settings.metrics_latency_budget_s,
             context_compression=self._provider_session.context_compression,
             tokens=bill.tokens or dict.fromkeys(TOKEN_FIELDS, None if self._sums.responses else 0),
             usage_reason=usage_reason,
@@ -434,11 +431,10 @@ class Recorder:
             cost_note=cost_note,
             unbooked_total_tokens=bill.unbooked_total_tokens,
             unbooked_cost_usd=None if bill.unbooked_usd is None else float(bill.unbooked_usd),
-            time_to_first_audio_p50_s=p50_s,
-            time_to_first_audio_p95_s=p95_s,
-            time_to_first_audio_max_s=max_s,
-            time_to_first_audio_reason=None if p50_s is not None else "no answer to the user has a known wait",
-            first_audio_after_s=self._first_audio_after_s,
+            time_to_first_audio_p50_s=percentile(waits_s, 0.50),
+            time_to_first_audio_p95_s=percentile(waits_s, 0.95),
+            time_to_first_audio_max_s=percentile(waits_s, 1.0),
+            time_to_first_audio_reason=None if waits_s else "no answer to the user has a known wait",
             duration_s=time.monotonic() - self._began_at,
             end_reason=end_reason,
             price_data=self._prices.source,
@@ -463,7 +459,7 @@ class Recorder:
         self._turns.connection_lost()
 
     def _say_failure(self, error: BaseException, *, recoverable: bool) -> None:
-        failure = errors.describe(error, self._provider, connected=self.connected)
+        failure = self._failure(error)
         count = self._sums.error(failure.kind)
         if not recoverable:
             logger.error(failure.happened)
@@ -473,11 +469,12 @@ class Recorder:
         elif math.log10(count).is_integer():  # a connection can close many times a second
             logger.warning("%s; reconnecting, %d times by now. %s", failure.happened, count, failure.todo)
 
+    def _failure(self, error: BaseException) -> errors.Failure:
+        return errors.describe(error, self._provider, connected=self.connected)
+
     def _on_close(self, event: CloseEvent) -> None:
-        if isinstance(event.error, RealtimeModelError):
-            self.close(errors.describe(event.error.error, self._provider, connected=self.connected).kind)
-        else:
-            self.close(event.reason.value)
+        error = event.error
+        self.close(self._failure(error.error).kind if isinstance(error, RealtimeModelError) else event.reason.value)
 
     def close(self, end_reason: str) -> None:
         """Records what is still open, then the session, and lets the writer drain. Only the first call counts. Never

@@ -165,18 +165,8 @@ class SessionRecord(CountedRecord):
 
     kind: Literal["session"] = "session"
     sums: Sums
-    user_turns: int
-    """Stretches of the caller's speech between two sounds of the agent; typed turns, too."""
-    unanswered: int
-    """Of these, those that were not answered in time."""
-    longest_wait_s: float | None
-    """The longest that the caller waited, unanswered or not; `None` where nobody waited."""
     latency_budget_s: float | None
     """`METRICS_LATENCY_BUDGET_S`; `None` where none is set."""
-    over_latency_budget: int | None
-    """Responses that took longer; unknown without a budget."""
-    go_aways: int | None
-    """How often the provider announced the end of a connection; unknown where the plugin does not tell."""
     context_compression: bool | None
     """Whether context-window compression was on; unknown where the plugin does not tell."""
     unbooked_total_tokens: int
@@ -189,8 +179,6 @@ class SessionRecord(CountedRecord):
     time_to_first_audio_max_s: float | None
     time_to_first_audio_reason: str | None
     """Why the percentiles are unknown."""
-    first_audio_after_s: float | None
-    """From `watch()`, called as the job begins, to the first sound of the agent; unknown where there was none."""
     duration_s: float
     """From `watch()` to the session's end."""
     end_reason: str

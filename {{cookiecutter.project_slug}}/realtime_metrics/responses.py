@@ -17,7 +17,7 @@ from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.voice import SpeechHandle
 
 from .ears import Playback
-from .usage import PUBLIC_ONLY, WITH_ANSWER, MalformedUsageError, Tokens, UsageBook, UsageMessage, is_newer, subtracted
+from .usage import PUBLIC_ONLY, WITH_ANSWER, Tokens, UsageBook, UsageMessage, is_newer, subtracted
 
 if TYPE_CHECKING:
     from .records import Origin
@@ -225,11 +225,15 @@ class Responses:
 
     def used(self, metrics: RealtimeModelMetrics, message: UsageMessage) -> None:
         """Usage of a response has come."""
-        newest = self._newest
+        newest, response = self._newest, self._of_request(metrics.request_id)
+        if message.problem is not None:
+            if response is not None:
+                response.metrics, response.usage_problem = metrics, message.problem
+                self._look_at(response)
+            return
         if message.of_next_response and not (newest and newest.usage.counted_last(message.tokens)):
             self._used_early(message.tokens)
             return
-        response = self._of_request(metrics.request_id)
         if response is None:
             recorded = next((book for request_id, book in self._recorded if request_id == metrics.request_id), None)
             if recorded is not None:
@@ -244,14 +248,6 @@ class Responses:
         if message.public_only:
             response.usage_problem = PUBLIC_ONLY
         self._look_at(response)
-
-    def used_malformed(self, metrics: RealtimeModelMetrics, problem: MalformedUsageError) -> None:
-        """Usage of a response has come that cannot be booked."""
-        response = self._of_request(metrics.request_id)
-        if response is not None:
-            response.metrics = metrics
-            response.usage_problem = str(problem)
-            self._look_at(response)
 
     def used_alone(self, message: UsageMessage) -> None:
         """Usage has come that the plugin has no response for."""

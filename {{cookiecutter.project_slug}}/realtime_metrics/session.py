@@ -33,6 +33,18 @@ class Sums:
     """Kind -> count, see `errors`."""
     greeting_s: float | None = None
     """The wait for what the agent said first; `None` where the user was first, or the program did not ask for it."""
+    first_audio_after_s: float | None = None
+    """From `watch()`, called as the job begins, to the first sound of the agent; unknown where there was none."""
+    user_turns: int = 0
+    """Stretches of the caller's speech between two sounds of the agent; typed turns, too."""
+    unanswered: int = 0
+    """Of these, those that were not answered in time."""
+    longest_wait_s: float | None = None
+    """The longest that the caller waited, unanswered or not; `None` where nobody waited."""
+    over_latency_budget: int | None = None
+    """Responses that took longer than the budget; unknown without one."""
+    go_aways: int | None = 0
+    """How often the provider announced the end of a connection; unknown where the plugin does not tell."""
     price_date: str | None = None
     """The day whose prices were taken; `None` where there was nothing to price."""
 
@@ -46,6 +58,8 @@ class Sums:
         self.interrupted += record.interrupted
         self.silent += text_only
         self.talk_overs += record.talk_over_s is not None
+        if record.over_latency_budget is not None:
+            self.over_latency_budget = (self.over_latency_budget or 0) + record.over_latency_budget
         # a tool call's usage comes with the answer
         self.without_usage += record.usage_messages == 0 and record.usage_reason != WITH_ANSWER
         if record.turn == 1 and comes_first and record.wait.time_to_first_audio_from == "reply_requested":

@@ -16,6 +16,7 @@ from livekit.agents.voice.events import ToolExecutionUpdatedEvent
 
 from .ears import Ears, Playback
 from .records import Unanswered
+from .session import Sums
 from .waits import SpeechEnd, ToolRun
 
 SAME_THOUGHT_S = 2.0
@@ -64,21 +65,20 @@ class Turns:
 
     Args:
         ears: when the user could be heard.
+        sums: where turns and waits are counted.
         limit_s: `METRICS_ANSWER_LIMIT_S`.
         on_unanswered: called once for each turn that is not answered in time: how long the user has waited, why, and
             the response that was silent, if there is one.
     """
 
     def __init__(
-        self, ears: Ears, limit_s: float, on_unanswered: Callable[[float, Unanswered, str | None], None]
+        self, ears: Ears, sums: Sums, limit_s: float, on_unanswered: Callable[[float, Unanswered, str | None], None]
     ) -> None:
-        self.user_turns = 0
-        self.unanswered = 0
-        self.longest_wait_s: float | None = None
         self.tools: deque[ToolRun] = deque(maxlen=64)
         self._ears = ears
         self._limit_s = limit_s
         self._on_unanswered = on_unanswered
+        self._sums = sums
         # with one from before the call: there is always a last one
         self._utterances = deque([Utterance(0.0, end=SpeechEnd(0.0), is_turn=True)], maxlen=64)
         self._recognised_at = 0.0
@@ -184,7 +184,7 @@ class Turns:
                 return  # the agent spoke on
         utterance.is_turn = True
         if self._heard_at >= ended_at:  # its answer began before the voice detection was sure
-            self.user_turns += 1
+            self._sums.user_turns += 1
             self._keep_longest(self._heard_at - ended_at)
         else:
             self._wait_from(ended_at, utterance.began_at)
@@ -201,7 +201,7 @@ class Turns:
         self._end_by_ear(last, at)
         if last.end.at is None and last.over is None and not last.is_turn:
             last.is_turn = True
-            self.user_turns += self._waiting is None
+            self._sums.user_turns += self._waiting is None
         if self._waiting is not None and not self._speaks_on(self._waiting):  # else `user_stopped` knows
             self._keep_longest(at - self._waiting.since)
         self._heard_at, self._heard = at, playback
@@ -303,7 +303,7 @@ class Turns:
     def _wait_from(self, ended_at: float, began_at: float) -> None:
         waiting = self._waiting
         if waiting is None:
-            self.user_turns += 1
+            self._sums.user_turns += 1
             waiting = self._waiting = Waiting(ended_at, ended_at)
         elif began_at - waiting.spoke_until < SAME_THOUGHT_S and not waiting.reported:
             waiting.since = ended_at
@@ -334,8 +334,8 @@ class Turns:
             return
         waiting.reported = True
         self._stop_timer()
-        self.unanswered += 1
+        self._sums.unanswered += 1
         self._on_unanswered(max(0.0, time.monotonic() - waiting.since), reason, request_id)
 
     def _keep_longest(self, waited_s: float) -> None:
-        self.longest_wait_s = max(self.longest_wait_s or 0.0, waited_s)
+        self._sums.longest_wait_s = max(self._sums.longest_wait_s or 0.0, waited_s)

@@ -39,17 +39,9 @@ _OF_PROMPT = tuple(name for name in _COMPARED if name.startswith(("input_", "too
 _OF_RESPONSE = tuple(name for name in _COMPARED if name.startswith(("output_", "thoughts_")))
 
 
-class MalformedUsageError(ValueError):
-    """A usage message that cannot be booked; the text says what is wrong with it."""
-
-
 @dataclass(frozen=True, slots=True)
 class UsageMessage:
-    """What one message of the provider counts.
-
-    Raises:
-        MalformedUsageError: a count is below 0, or above 2^53.
-    """
+    """What one message of the provider counts."""
 
     tokens: Tokens
     public_only: bool = False
@@ -57,10 +49,13 @@ class UsageMessage:
     of_next_response: bool = False
     """Whether it came before the response that it is of."""
 
-    def __post_init__(self) -> None:
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be booked: a count is below 0, or above 2^53."""
         for name, count in self.tokens.items():
             if count is not None and not 0 <= count <= MOST:
-                raise MalformedUsageError(f"malformed usage message: {name} is {count if count < 0 else 'above 2^53'}")
+                return f"malformed usage message: {name} is {count if count < 0 else 'above 2^53'}"
+        return None
 
     @property
     def is_empty(self) -> bool:

@@ -10,7 +10,6 @@ All moments are `time.monotonic()`: a clock that is set in a call changes no wai
 
 import math
 import time
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -76,6 +75,11 @@ class Wait:
     duration_reason: str | None = None
     """Why that is unknown."""
 
+    def over(self, budget_s: float | None) -> bool | None:
+        """Whether it is over the budget; unknown without a budget or a wait."""
+        wait_s = self.time_to_first_audio_s
+        return None if wait_s is None or budget_s is None else wait_s > budget_s
+
 
 def wait_of(response: "Response", answered: SpeechEnd, tools: Iterable[ToolRun]) -> Wait:
     """The wait for a response.
@@ -133,29 +137,6 @@ def monotonic(timestamp: float) -> float:
 def by_the_clock(seconds: float | None) -> float | None:
     """A figure of the framework, which counts with `time.time()`; unknown where the clock was set in between."""
     return seconds if seconds is not None and 0 <= seconds <= _LONG_S else None
-
-
-class WaitStatistics:
-    """The waits of a session for answers to the user."""
-
-    def __init__(self) -> None:
-        self.over_budget = 0
-        self._seconds = array("d")  # a long session has many: 8 bytes each
-
-    def add(self, wait: Wait, budget_s: float | None) -> bool | None:
-        """Whether it is over the budget; unknown without a budget or a wait."""
-        wait_s = wait.time_to_first_audio_s
-        if wait_s is not None and wait.time_to_first_audio_from == "user_speech_end":
-            self._seconds.append(wait_s)
-        if wait_s is None or budget_s is None:
-            return None
-        self.over_budget += wait_s > budget_s
-        return wait_s > budget_s
-
-    def percentiles_s(self) -> tuple[float | None, float | None, float | None]:
-        """p50, p95 and the longest."""
-        ordered = sorted(self._seconds)
-        return percentile(ordered, 0.50), percentile(ordered, 0.95), percentile(ordered, 1.0)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:

@@ -148,7 +148,7 @@ async def test_a_slow_answer_is_marked_as_over_the_budget() -> None:
         await call.reported(2)
         session = await call.end()
     assert [record.over_latency_budget for record in call.responses] == [False, True]
-    assert (session.over_latency_budget, session.latency_budget_s) == (1, 0.15)
+    assert (session.sums.over_latency_budget, session.latency_budget_s) == (1, 0.15)
 
 
 # -- time to first audio, of events in orders that are hard to get on purpose
@@ -517,7 +517,7 @@ async def test_without_a_vad_of_its_own_no_generation_is_taken_for_the_users_spe
     session = await stage.end()
     (record,) = stage.responses
     assert record.wait.time_to_first_audio_s is None
-    assert (session.user_turns, session.longest_wait_s) == (0, None)
+    assert (session.sums.user_turns, session.sums.longest_wait_s) == (0, None)
 
 
 async def test_the_greeting_is_what_the_agent_says_before_the_user() -> None:

@@ -142,7 +142,7 @@ def test_a_session_tells_its_end_its_cost_and_its_faults() -> None:
         ("realtime_silent_responses",): 2,
         ("realtime_errors", "rate_limited"): 2,
         ("realtime_unbooked_tokens",): 7,
-        ("realtime_lost_records", "jsonl failed"): 1,
+        ("realtime_lost_records", "jsonl", "failed"): 1,
     }
 
 

@@ -54,8 +54,8 @@ async def test_an_answered_call_has_no_silence() -> None:
             await until(lambda: call.session.agent_state == "listening")
         session = await call.end()
     assert not call.unanswered
-    assert (session.user_turns, session.unanswered) == (2, 0)
-    assert session.longest_wait_s == pytest.approx(session.time_to_first_audio_max_s, abs=0.02)
+    assert (session.sums.user_turns, session.sums.unanswered) == (2, 0)
+    assert session.sums.longest_wait_s == pytest.approx(session.time_to_first_audio_max_s, abs=0.02)
 
 
 async def test_an_answer_that_begins_before_the_voice_detection_is_sure_can_be_the_longest_wait() -> None:
@@ -67,8 +67,8 @@ async def test_an_answer_that_begins_before_the_voice_detection_is_sure_can_be_t
     stage.end_speech(answer)
     session = await stage.end()
     assert session.time_to_first_audio_max_s == pytest.approx(0.6, abs=0.02)
-    assert session.longest_wait_s == session.time_to_first_audio_max_s
-    assert (session.user_turns, session.unanswered) == (1, 0)
+    assert session.sums.longest_wait_s == session.time_to_first_audio_max_s
+    assert (session.sums.user_turns, session.sums.unanswered) == (1, 0)
 
 
 async def test_an_utterance_that_is_ignored_is_told_when_the_limit_has_passed_and_only_once() -> None:
@@ -83,9 +83,9 @@ async def test_an_utterance_that_is_ignored_is_told_when_the_limit_has_passed_an
         await asyncio.sleep(LIMIT_S + 0.1)
         session = await call.end()
     assert len(call.unanswered) == 1, "hello? hello? is one wait"
-    assert (session.user_turns, session.unanswered) == (1, 1)
-    assert session.longest_wait_s is not None
-    assert session.longest_wait_s > LIMIT_S + 0.3, "the wait went on until the call ended"
+    assert (session.sums.user_turns, session.sums.unanswered) == (1, 1)
+    assert session.sums.longest_wait_s is not None
+    assert session.sums.longest_wait_s > LIMIT_S + 0.3, "the wait went on until the call ended"
 
 
 async def test_an_answer_after_the_limit_has_its_record_with_its_long_wait() -> None:
@@ -98,7 +98,7 @@ async def test_an_answer_after_the_limit_has_its_record_with_its_long_wait() -> 
         session = await call.end()
     assert record.wait.time_to_first_audio_s is not None
     assert record.wait.time_to_first_audio_s > LIMIT_S
-    assert session.longest_wait_s == pytest.approx(record.wait.time_to_first_audio_s, abs=0.05)
+    assert session.sums.longest_wait_s == pytest.approx(record.wait.time_to_first_audio_s, abs=0.05)
 
 
 async def test_text_without_audio_is_told_at_once() -> None:
@@ -109,7 +109,7 @@ async def test_text_without_audio_is_told_at_once() -> None:
         record = await call.told(LIMIT_S / 2)
         session = await call.end()
     assert (record.reason, record.request_id) == ("response_without_audio", generation.id)
-    assert (session.sums.silent, session.unanswered) == (1, 1)
+    assert (session.sums.silent, session.sums.unanswered) == (1, 1)
 
 
 async def test_an_end_of_the_providers_turn_with_nothing_in_it_is_told_at_once() -> None:
@@ -140,7 +140,7 @@ async def test_a_call_that_ends_before_its_answer_is_told() -> None:
         await call.says()
         session = await call.end()
     assert [record.reason for record in call.unanswered] == ["call_ended"]
-    assert session.unanswered == 1
+    assert session.sums.unanswered == 1
 
 
 async def test_a_lost_connection_is_the_reason_where_there_was_one() -> None:
@@ -165,7 +165,7 @@ async def test_who_goes_on_before_any_answer_is_answered_once_for_both() -> None
         await call.reported(3)
         session = await call.end()
     assert not call.unanswered
-    assert (session.user_turns, session.unanswered) == (1, 0)
+    assert (session.sums.user_turns, session.sums.unanswered) == (1, 0)
 
 
 @pytest.mark.parametrize("interrupted", [True, False])
@@ -184,9 +184,9 @@ async def test_who_is_answered_too_early_and_goes_on_is_told_unless_the_agent_we
     session = await stage.end()
     told = [record for record in stage.kept.records if isinstance(record, UnansweredRecord)]
     assert [record.waited_s for record in told] == ([pytest.approx(LIMIT_S, abs=0.1)] if interrupted else [])
-    assert (session.user_turns, session.unanswered) == ((2, 1) if interrupted else (1, 0))
+    assert (session.sums.user_turns, session.sums.unanswered) == ((2, 1) if interrupted else (1, 0))
     if interrupted:
-        assert session.longest_wait_s == pytest.approx(LIMIT_S + 0.1, abs=0.1)
+        assert session.sums.longest_wait_s == pytest.approx(LIMIT_S + 0.1, abs=0.1)
 
 
 async def test_a_cough_while_nobody_speaks_is_no_turn() -> None:
@@ -196,7 +196,7 @@ async def test_a_cough_while_nobody_speaks_is_no_turn() -> None:
         await asyncio.sleep(LIMIT_S + 0.2)
         session = await call.end()
     assert not call.unanswered
-    assert session.user_turns == 0
+    assert session.sums.user_turns == 0
 
 
 async def test_a_short_word_is_a_turn_where_the_provider_took_it_for_one() -> None:
@@ -206,7 +206,7 @@ async def test_a_short_word_is_a_turn_where_the_provider_took_it_for_one() -> No
         await call.model.play(Reply("Yes?"))
         await call.reported(2)
         session = await call.end()
-    assert (session.user_turns, session.unanswered) == (1, 0)
+    assert (session.sums.user_turns, session.sums.unanswered) == (1, 0)
 
 
 async def test_a_sound_over_the_agents_speech_that_goes_on_is_no_turn() -> None:
@@ -224,7 +224,7 @@ async def test_a_sound_over_the_agents_speech_that_goes_on_is_no_turn() -> None:
         await asyncio.sleep(LIMIT_S + 0.2)
         session = await call.end()
     assert not call.unanswered
-    assert session.user_turns == 0
+    assert session.sums.user_turns == 0
 
 
 async def test_a_typed_turn_counts_like_a_spoken_one() -> None:
@@ -234,7 +234,7 @@ async def test_a_typed_turn_counts_like_a_spoken_one() -> None:
         record = await call.told()
         session = await call.end()
     assert record.reason == "no_response"
-    assert (session.user_turns, session.unanswered) == (1, 1)
+    assert (session.sums.user_turns, session.sums.unanswered) == (1, 1)
 
 
 async def test_where_the_agent_has_no_audio_its_text_is_the_answer() -> None:
@@ -245,7 +245,7 @@ async def test_where_the_agent_has_no_audio_its_text_is_the_answer() -> None:
         await asyncio.sleep(LIMIT_S + 0.1)
         session = await call.end()
     assert not call.unanswered
-    assert (session.user_turns, session.unanswered) == (1, 0)
+    assert (session.sums.user_turns, session.sums.unanswered) == (1, 0)
 
 
 async def test_where_the_agents_audio_is_switched_off_in_the_call_its_text_is_the_answer_from_then_on() -> None:
@@ -259,7 +259,7 @@ async def test_where_the_agents_audio_is_switched_off_in_the_call_its_text_is_th
     assert record.wait.time_to_first_audio_reason == "the session has no audio output"
     assert (record.audio_s, record.heard_s) == (None, None)
     assert not call.unanswered
-    assert (session.user_turns, session.sums.silent) == (1, 0)
+    assert (session.sums.user_turns, session.sums.silent) == (1, 0)
 
 
 async def test_who_interrupts_is_told_how_long_both_could_be_heard() -> None:
@@ -310,7 +310,7 @@ async def test_a_cough_after_the_question_does_not_shorten_the_wait_for_its_answ
         session = await call.end()
     assert record.wait.time_to_first_audio_s is not None
     assert record.wait.time_to_first_audio_s > 0.3
-    assert session.longest_wait_s == pytest.approx(record.wait.time_to_first_audio_s, abs=0.05)
+    assert session.sums.longest_wait_s == pytest.approx(record.wait.time_to_first_audio_s, abs=0.05)
 
 
 async def test_a_typed_turn_whose_answer_has_no_sound_is_told_at_once() -> None:
@@ -336,7 +336,7 @@ async def test_an_answer_that_is_cut_in_its_leading_silence_leaves_the_user_unan
         session = await call.end()
     assert record.wait.time_to_first_audio_reason == "interrupted before any audio was played"
     assert [unanswered.reason for unanswered in call.unanswered] == ["call_ended"]
-    assert session.user_turns == 1
+    assert session.sums.user_turns == 1
 
 
 def test_a_playback_that_was_cut_before_its_first_sound_was_not_heard() -> None:
@@ -352,7 +352,7 @@ async def test_what_the_voice_detection_missed_is_a_turn_by_the_ear_where_the_pr
         record = await call.reported(2)
         session = await call.end()
     assert (record.wait.time_to_first_audio_from, record.wait.time_to_first_audio_by) == ("user_speech_end", "audio")
-    assert (session.user_turns, session.unanswered) == (1, 0)
+    assert (session.sums.user_turns, session.sums.unanswered) == (1, 0)
 
 
 async def test_it_is_told_too_if_nobody_answers_it() -> None:
@@ -373,4 +373,4 @@ async def test_noise_alone_is_no_turn() -> None:
         await asyncio.sleep(LIMIT_S + 0.7)
         session = await call.end()
     assert not call.unanswered
-    assert session.user_turns == 0
+    assert session.sums.user_turns == 0

@@ -1,6 +1,7 @@
 """Token counts: all that the provider sent, each message counted once."""
 
 import functools
+import re
 
 import pytest
 from google.genai import types
@@ -10,7 +11,6 @@ from realtime_metrics.responses import Response, Responses
 from realtime_metrics.usage import (
     MOST,
     TOKEN_FIELDS,
-    MalformedUsageError,
     Tokens,
     UsageBook,
     UsageMessage,
@@ -102,8 +102,7 @@ def test_the_total_is_the_providers_and_not_derived() -> None:
     ],
 )
 def test_a_count_below_0_or_too_large_for_json_is_malformed(sent: types.UsageMetadata, said: str) -> None:
-    with pytest.raises(MalformedUsageError, match=f"malformed usage message: {said}"):
-        from_raw(sent)
+    assert re.fullmatch(f"malformed usage message: {said}", from_raw(sent).problem or "")
 
 
 def test_huge_counts_are_exact() -> None:

@@ -45,7 +45,7 @@ def test_names_follow_prometheus_conventions() -> None:
     for figure in FIGURES:
         assert re.fullmatch(r"realtime(_[a-z]+)+", metric_name(figure))
         assert figure.unit in ("", "seconds", "usd", "tokens")
-        assert set(figure.labels) <= {"direction", "modality", "reason", "since"}
+        assert set(figure.labels) <= {"direction", "modality", "reason", "since", "sink"}
 
 
 def test_dashboard_and_alerts_ask_for_metrics_that_exist() -> None:

@@ -198,7 +198,7 @@ def test_no_label_names_a_call(run: Run) -> None:
     for target in run.scraped_at:
         series = run.prometheus.query(f'{{__name__=~"realtime_.+", instance="{target}"}}', run.last_scrape)
         names = {name for labels in series for name, _ in labels} - {"__name__", "instance", "job", "le"}
-        assert names <= {"agent", "provider", "model", "direction", "modality", "reason", "since"}
+        assert names <= {"agent", "provider", "model", "direction", "modality", "reason", "since", "sink"}
         assert len(series) < 450
 
 

@@ -57,7 +57,7 @@ async def test_a_clock_that_is_set_changes_no_figure(by_s: float, when: str, mon
     assert answer.wait.time_to_first_audio_s == pytest.approx(0.25, abs=0.2)
     (unanswered,) = call.unanswered
     assert unanswered.waited_s == pytest.approx(0.25, abs=0.2)
-    assert session.user_turns == 2
+    assert session.sums.user_turns == 2
     for record in call.kept.records:
         for name, value in record.as_dict().items():
             if name.endswith("_s") and value is not None:

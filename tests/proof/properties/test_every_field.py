@@ -182,7 +182,7 @@ def test_every_field_is_shown_or_was_left_out_on_purpose(
 
 def test_no_label_names_a_call_a_customer_a_change_or_a_tool() -> None:
     labels = {label for figures in FIGURES.values() for figure in figures for label in figure.labels}
-    assert {*ORIGIN, *labels} == {"agent", "provider", "model", "since", "reason", "direction", "modality"}
+    assert {*ORIGIN, *labels} == {"agent", "provider", "model", "since", "reason", "sink", "direction", "modality"}
     whose = {"session_id": "AJ_secret", "room": "r-secret", "customer": "c-secret", "revision": "v-secret"}
     for record in (record for records in RECORDS.values() for record in records):
         of_somebody = changed(record, **whose)

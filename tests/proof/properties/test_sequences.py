@@ -137,7 +137,7 @@ async def test_a_click_between_question_and_answer_shortens_no_wait_and_is_no_tu
         record = await call.reported(2)
         session = await call.end()
     assert record.wait.time_to_first_audio_s == pytest.approx(1.0, abs=0.1)
-    assert session.user_turns == 1
+    assert session.sums.user_turns == 1
 
 
 async def test_a_noise_over_the_answer_leaves_nobody_waiting() -> None:
@@ -159,7 +159,7 @@ async def test_a_noise_over_the_answer_leaves_nobody_waiting() -> None:
         await asyncio.sleep(1.8)
         session = await call.end()
     assert not call.unanswered
-    assert session.user_turns == 1
+    assert session.sums.user_turns == 1
 
 
 async def test_a_click_while_a_tool_is_at_work_shortens_no_wait() -> None:
@@ -226,7 +226,7 @@ async def test_a_word_over_the_agents_last_ones_that_is_answered_is_a_turn() -> 
         record = await call.reported(3)
         session = await call.end()
     assert record.wait.time_to_first_audio_s == pytest.approx(waited_s, abs=0.1)
-    assert session.user_turns == 1
+    assert session.sums.user_turns == 1
 
 
 async def test_each_response_is_named_and_priced_by_the_model_that_made_it() -> None:
@@ -323,7 +323,7 @@ async def test_after_the_call_nobody_looks_for_the_end_of_a_sound() -> None:
         transcript(call, final=False)
         await call.end()
         await asyncio.sleep(2.0)
-        assert call.recorder._turns.unanswered == 0
+        assert call.recorder._sums.unanswered == 0
 
 
 async def test_a_click_before_the_answer_is_begun_shortens_no_wait_where_nothing_is_transcribed() -> None:
@@ -336,7 +336,7 @@ async def test_a_click_before_the_answer_is_begun_shortens_no_wait_where_nothing
         record = await call.reported(2)
         session = await call.end()
     assert record.wait.time_to_first_audio_s == pytest.approx(1.0, abs=0.1)
-    assert session.user_turns == 1
+    assert session.sums.user_turns == 1
 
 
 async def test_an_empty_turn_in_the_middle_of_what_the_user_says_is_not_the_answer_to_it() -> None:
@@ -354,7 +354,7 @@ async def test_an_empty_turn_in_the_middle_of_what_the_user_says_is_not_the_answ
         await call.reported(2)
         session = await call.end()
     assert not call.unanswered
-    assert session.longest_wait_s == pytest.approx(0.5, abs=0.1)
+    assert session.sums.longest_wait_s == pytest.approx(0.5, abs=0.1)
 
 
 async def test_a_text_from_the_room_is_nobodys_speech() -> None:
@@ -369,7 +369,7 @@ async def test_a_text_from_the_room_is_nobodys_speech() -> None:
     greeting, answer = call.responses
     assert (greeting.interrupted, greeting.talk_over_s, session.sums.talk_overs) == (True, None, 0)
     assert answer.wait.time_to_first_audio_from == "reply_requested"
-    assert session.user_turns == 1
+    assert session.sums.user_turns == 1
 
 
 async def test_who_hangs_up_in_mid_word_waited_for_nothing() -> None:
@@ -391,7 +391,7 @@ async def test_who_types_while_the_agent_speaks_and_lets_it_waits_from_its_end()
         await call.reported(2)
         session = await call.end()
     assert not call.unanswered
-    assert session.longest_wait_s == pytest.approx(0.0, abs=0.1)
+    assert session.sums.longest_wait_s == pytest.approx(0.0, abs=0.1)
 
 
 async def test_a_pause_in_a_sentence_that_is_answered_at_once_makes_no_long_wait() -> None:
@@ -413,7 +413,7 @@ async def test_a_pause_in_a_sentence_that_is_answered_at_once_makes_no_long_wait
         record = await call.reported(2)
         session = await call.end()
     assert record.wait.time_to_first_audio_s == pytest.approx(0.3, abs=0.1)
-    assert session.longest_wait_s == pytest.approx(0.3, abs=0.1)
+    assert session.sums.longest_wait_s == pytest.approx(0.3, abs=0.1)
 
 
 async def test_one_moment_please_takes_no_wait_from_the_answer() -> None:
@@ -481,7 +481,7 @@ async def test_a_text_that_is_shown_in_time_answers_however_long_it_goes_on() ->
         await call.reported(2)
         session = await call.end()
     assert not call.unanswered
-    assert session.longest_wait_s == pytest.approx(0.3, abs=0.1)
+    assert session.sums.longest_wait_s == pytest.approx(0.3, abs=0.1)
 
 
 async def test_who_waits_when_the_connection_is_lost_has_until_the_limit() -> None:

@@ -53,7 +53,7 @@ async def test_its_responses_are_recorded_with_their_waits_and_their_price() -> 
     assert record.wait.duration_s == pytest.approx((record.framework_duration_s or 0) - 0.3, abs=0.001)
     assert record.cost_usd is not None
     assert record.tokens["total_tokens"] == Usage().total
-    assert (session.sums.responses, session.unanswered, session.end_reason) == (2, 0, "user_initiated")
+    assert (session.sums.responses, session.sums.unanswered, session.end_reason) == (2, 0, "user_initiated")
     assert session.tokens["total_tokens"] == 2 * Usage().total
 
 

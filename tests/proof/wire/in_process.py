@@ -120,7 +120,6 @@ class WireSession:
         self.recorder.listener = replace(
             listener,
             usage_came_alone=self._counted(listener.usage_came_alone),
-            usage_was_malformed=self._counted(listener.usage_was_malformed),
         )
         self.session.on("close", lambda _: self.closed.set())
         self.agent = WireAgent(self.recorder)

@@ -32,7 +32,6 @@ class Listening:
             generation_ended=self._on_generation_ended,
             turn_was_empty=lambda reason: self.told.append(f"empty {reason}" if reason else "empty"),
             usage_came_alone=lambda _: self.told.append("usage alone"),
-            usage_was_malformed=lambda: self.told.append("malformed"),
             end_announced=lambda: self.told.append("end announced"),
         )
         self.tells = GoogleLiveSession(self.session, listener)
@@ -159,7 +158,7 @@ async def test_with_a_plugin_without_the_private_api_the_agent_runs_on_with_publ
     assert record.tokens["total_tokens"] == realtime.Usage().total
     assert (record.tokens["thoughts_tokens"], record.usage_reason) == (None, PUBLIC_ONLY)
     assert [connection.go_away for connection in call.connections] == [None, None]
-    assert (session.go_aways, session.sums.resumptions, session.context_compression) == (None, None, None)
+    assert (session.sums.go_aways, session.sums.resumptions, session.context_compression) == (None, None, None)
     assert [entry.message for entry in caplog.records if "public figures only" in entry.message] == [
         f"this version of livekit-plugins-google has no {name}: reporting its public figures only"
         for name in ("_handle_usage_metadata", "_handle_server_content", "_handle_go_away")

@@ -51,7 +51,7 @@ async def test_a_second_agent_that_shares_the_first_ones_realtime_session() -> N
             record = await session.end()
     assert [response.usage_messages for response in session.responses] == [1, 1, 0, 1]
     assert len(session.connections) == len(server.times("setup", session.key)) == 2
-    assert record.go_aways == 1
+    assert record.sums.go_aways == 1
     assert recorded(record) == sent(session.ledger)
 
 

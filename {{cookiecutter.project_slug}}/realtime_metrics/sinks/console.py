@@ -141,15 +141,15 @@ def session_rows(record: SessionRecord) -> list[Row]:
         "silent": sums.silent,
         "without usage": sums.without_usage,
         "talked over": sums.talk_overs,
-        f"over the budget of {record.latency_budget_s} s": record.over_latency_budget,
+        f"over the budget of {record.latency_budget_s} s": sums.over_latency_budget,
     }
-    connections = {"reconnected": sums.reconnects, "resumed": sums.resumptions, "announced to end": record.go_aways}
+    connections = {"reconnected": sums.reconnects, "resumed": sums.resumptions, "announced to end": sums.go_aways}
     rows = [
-        ("User Turns", _with(record.user_turns, {"unanswered": record.unanswered})),
+        ("User Turns", _with(sums.user_turns, {"unanswered": sums.unanswered})),
         ("Responses", _with(sums.responses, responses)),
         ("Time to First Audio", _waits(record)),
-        ("Longest Wait", _known(record.longest_wait_s, "{:.3f} s", "nobody waited for an answer")),
-        ("First Audio After", _known(record.first_audio_after_s, "{:.3f} s", "none was heard")),
+        ("Longest Wait", _known(sums.longest_wait_s, "{:.3f} s", "nobody waited for an answer")),
+        ("First Audio After", _known(sums.first_audio_after_s, "{:.3f} s", "none was heard")),
         ("Greeting", _known(sums.greeting_s, "{:.3f} s", "none was asked for, or it was not heard")),
         *(_token_rows(record) if sums.responses else ()),
         ("Cost", _cost(record)),

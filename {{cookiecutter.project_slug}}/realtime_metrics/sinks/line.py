@@ -58,7 +58,7 @@ def _session(record: SessionRecord) -> Text:
     wait_s = record.time_to_first_audio_p50_s
     parts = [
         f"{record.sums.responses} response" + "s" * (record.sums.responses != 1),
-        f"{record.unanswered} unanswered" if record.unanswered else "",
+        f"{record.sums.unanswered} unanswered" if record.sums.unanswered else "",
         "" if wait_s is None else f"p50 {wait_s:.2f} s",
         _usd(record.cost_usd),
         f"{record.duration_s:.0f} s",

@@ -5,7 +5,7 @@ never as 0: it is counted under its reason.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -44,7 +44,7 @@ class Figure:
     """What a record says of it."""
     unit: str = ""
     """`seconds`, `usd` or `tokens`; empty: a number of things."""
-    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    labels: Mapping[str, Collection[str]] = field(default_factory=dict)
     """Beyond `ORIGIN`; and of each, the values that it can have, where these are known."""
     buckets: tuple[float, ...] = ()
 
@@ -81,7 +81,7 @@ def _unknown(value: Value, reason: str | None) -> Values:
 
 
 def _lost_records(record: SessionRecord) -> Values:
-    return {f"{sink} {why}": counts[what] for sink, counts in record.sinks.items() for what, why in _LOSSES.items()}
+    return {(sink, why): counts[what] for sink, counts in record.sinks.items() for what, why in _LOSSES.items()}
 
 
 TOKENS = Figure(
@@ -145,17 +145,19 @@ FIGURES: dict[type[Any], tuple[Figure, ...]] = {
         _seconds("session_duration", "Length of a session.", lambda r: r.duration_s, _SESSION_BUCKETS_S),
         Figure("session_cost", "Price of a whole session.", lambda r: r.cost_usd, "usd", buckets=_SESSION_BUCKETS_USD),
         _by_reason("session_cost_unknown", "Sessions without a price.", lambda r: _unknown(r.cost_usd, r.cost_reason)),
-        _seconds("session_longest_wait", "Longest wait of a session.", lambda r: r.longest_wait_s),
-        _seconds("session_first_audio", "From the job's start to the first sound.", lambda r: r.first_audio_after_s),
-        Figure("user_turns", "Turns of the caller; counted when their session ends.", lambda r: r.user_turns),
+        _seconds("session_longest_wait", "Longest wait of a session.", lambda r: r.sums.longest_wait_s),
+        _seconds(
+            "session_first_audio", "From the job's start to the first sound.", lambda r: r.sums.first_audio_after_s
+        ),
+        Figure("user_turns", "Turns of the caller; counted when their session ends.", lambda r: r.sums.user_turns),
         Figure("silent_responses", "Responses with text but no audio, of ended sessions.", lambda r: r.sums.silent),
         _by_reason("errors", "What failed between agent and provider, of ended sessions.", lambda r: r.sums.errors),
         Figure("unbooked", "Tokens that no response's record holds.", lambda r: r.unbooked_total_tokens, "tokens"),
-        _by_reason(
+        Figure(
             "lost_records",
             "Records that a sink did not get.",
             _lost_records,
-            [f"{sink} {why}" for sink in SINKS for why in _LOSSES.values()],
+            labels={"sink": SINKS.keys(), "reason": tuple(_LOSSES.values())},
         ),
     ),
 }
