@@ -50,6 +50,14 @@ def test_the_default_answers_land_in_agent_toml(default_project: BakedProject) -
     assert default_project.toml("pyproject.toml")["project"]["name"] == DEFAULT_SLUG
 
 
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_every_question_changes_the_project(question: str, default_project: BakedProject, output: Path) -> None:
+    others = {"voice": "Kore", "temperature": "1.5"}
+    default = QUESTIONS[question]
+    other = others.get(question) or (default[-1] if isinstance(default, list) else "another")
+    assert bake(output, **{question: other}).files() != default_project.files()
+
+
 @pytest.mark.parametrize(("question", "choice"), CHOICES)
 def test_every_choice_lands_in_agent_toml(question: str, choice: str, output: Path) -> None:
     expected = [choice] if question == "metrics_sink" else choice

@@ -3,7 +3,7 @@
 `Provider` and `ProviderSession` work as they are with any plugin, from LiveKit's public interface alone. To add a
 provider: a file with a `Provider` of its own beside `google_live.py`, and a `ProviderSession` only if its plugin tells
 more. `startup.PROVIDER` chooses it, `agent.py` makes its model, `agent.toml` names model and voice, `pyproject.toml`
-its plugin, `.env.example` its key.
+its plugin, `.env.example` its key. `demo/` and `tests/test_demo.py` are Gemini's: they go with it.
 """
 
 from collections.abc import Callable, Mapping

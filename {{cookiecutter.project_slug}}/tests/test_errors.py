@@ -15,8 +15,7 @@ from websockets.http11 import Response
 
 from realtime_metrics.errors import Failure, say_failures_plainly
 from realtime_metrics.errors import describe as described
-from realtime_metrics.startup import PROVIDER
-from tests.fakes.call import FakeCall, until
+from tests.fakes.call import GEMINI, FakeCall, until
 from tests.fakes.realtime import Reply
 
 
@@ -28,7 +27,7 @@ def raised(code: int, details: Any) -> APIError:
 
 
 def describe(error: BaseException) -> Failure:
-    return described(error, PROVIDER)
+    return described(error, GEMINI)
 
 
 def unreadable(text: str) -> Exception:
@@ -126,8 +125,8 @@ def of_the_plugin(error: Exception) -> Exception:
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    say_failures_plainly(PROVIDER)
-    say_failures_plainly(PROVIDER)
+    say_failures_plainly(GEMINI)
+    say_failures_plainly(GEMINI)
     logger = logging.getLogger("livekit.plugins.google")
     failures = (raised(1011, "Internal error"), APIConnectionError("lost"), refused(401), unreadable(""))
     for error in map(of_the_plugin, failures):
@@ -155,7 +154,7 @@ def test_tracebacks_of_provider_failures_stay_out_of_the_log(lines: list[str]) -
 def test_what_a_tool_raises_is_logged_even_if_it_looks_like_the_providers_failure(
     make: Callable[[], Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    say_failures_plainly(PROVIDER)
+    say_failures_plainly(GEMINI)
     try:
         raise make()
     except Exception:
@@ -170,7 +169,7 @@ class Unprintable(Exception):
 
 def test_what_cannot_be_made_a_line_of_never_raises_into_who_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)  # what logging says of it on stderr
-    say_failures_plainly(PROVIDER)
+    say_failures_plainly(GEMINI)
     logger = logging.getLogger("livekit.agents")
     logger.info("%(a)s", {"b": 1})
     logger.info("%s", Unprintable())
@@ -178,7 +177,7 @@ def test_what_cannot_be_made_a_line_of_never_raises_into_who_logs(monkeypatch: p
 
 
 def test_what_a_traceback_quotes_steers_no_terminal(caplog: pytest.LogCaptureFixture) -> None:
-    say_failures_plainly(PROVIDER)
+    say_failures_plainly(GEMINI)
     logging.getLogger("livekit.agents").error("a tool failed", exc_info=of_the_plugin(ValueError("\x1b[2J\u202e")))
     shown = logging.Formatter().format(caplog.records[0])
     assert "Traceback" in shown
@@ -188,7 +187,7 @@ def test_what_a_traceback_quotes_steers_no_terminal(caplog: pytest.LogCaptureFix
 def test_a_message_of_several_lines_keeps_them_and_none_passes_for_a_line_of_its_own(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    say_failures_plainly(PROVIDER)
+    say_failures_plainly(GEMINI)
     logging.getLogger("asyncio").error("Task was destroyed\ntask: %s", "\x1b[2JINFO all is well")
     assert caplog.messages == ["Task was destroyed\n    | task: \N{REPLACEMENT CHARACTER}[2JINFO all is well"]
 

@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from realtime_metrics import settings as settings_module
+from realtime_metrics import startup
 from realtime_metrics.settings import AGENT_TOML, ENVIRONMENT, Settings, SettingsError
 from realtime_metrics.startup import checked_settings, server_options
+from tests.fakes.call import GEMINI
 
 KEYS = {
     "GOOGLE_API_KEY": "secret-1",
@@ -27,6 +29,12 @@ model = "my-model"
 instructions = "Be brief."
 metrics_sinks = ["jsonl", "log"]
 """
+
+
+@pytest.fixture(autouse=True)
+def gemini(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These voices and this key are Gemini's, whichever provider the agent uses."""
+    monkeypatch.setattr(startup, "PROVIDER", GEMINI)
 
 
 @pytest.fixture
@@ -50,6 +58,7 @@ def test_a_name_is_taken_however_it_is_capitalized() -> None:
     assert (settings.voice, settings.metrics_sinks) == ("Kore", ("console", "jsonl"))
 
 
+@pytest.mark.usefixtures("agent_toml")
 def test_a_variable_that_is_nearly_a_setting_is_told_and_one_of_somebody_else_is_not() -> None:
     with pytest.raises(SettingsError) as told:
         checked_settings({"METRICS_SINK": "jsonl", "AGENT_INSTRUCTION": "hello", "AGENT_ID": "7"}, ["agent.py"])
@@ -67,7 +76,8 @@ def test_agent_toml_says_what_the_agent_is() -> None:
     assert settings.metrics_sinks == ("jsonl", "log")
 
 
-def test_this_projects_own_agent_toml_is_valid() -> None:
+def test_this_projects_own_agent_toml_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # with its own provider
     assert AGENT_TOML.is_file()
     checked_settings({}, ["agent.py"])
 
@@ -295,6 +305,7 @@ def test_checking_the_jsonl_file_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.usefixtures("agent_toml")
 def test_a_job_s_process_asks_no_sink_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environ = {"METRICS_SINKS": "jsonl", "METRICS_JSONL_PATH": str(tmp_path / "nowhere" / "metrics.jsonl")}
     assert problems(environ)

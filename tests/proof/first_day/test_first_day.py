@@ -1,11 +1,14 @@
 """An owner's first day: whatever owners change or add, their own tests, style and types stay green."""
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.proof.counts import LONG
 from tests.proof.first_day.project import assert_the_owners_checks_pass, fresh_copy, run, set_line, take
+from tests.proof.provider import other_live
 
 INSTRUCTIONS = '''instructions = """
 You are the front desk of a small hotel.
@@ -54,6 +57,20 @@ def test_the_environment_overrides_the_greeting(project: Path) -> None:
 def test_a_row_a_sink_a_tool_a_field(project: Path, exercise: str) -> None:
     take(project, exercise)
     assert_the_owners_checks_pass(project, one_of_many=True)
+
+
+def test_another_provider(project: Path) -> None:
+    """It is a file and a line; the owner's tests of settings and failures name the provider that they are about. The
+    demo is Gemini's, and so are its tests."""
+    package = project / "realtime_metrics"
+    shutil.copy(str(other_live.__file__), package / "other_live.py")
+    startup = (package / "startup.py").read_text("utf-8")
+    chosen = startup.replace(".google_live import GoogleLive", ".other_live import OtherLive")
+    (package / "startup.py").write_text(chosen.replace("= GoogleLive()", "= OtherLive()"), "utf-8")
+    set_line(project / "agent.toml", "voice", 'voice = "alloy"')
+    tests = ["tests", "--ignore=tests/test_demo.py"] if LONG else ["tests/test_settings.py", "tests/test_errors.py"]
+    done = run(project, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _greeting(project: Path, **variables: str) -> str:
