@@ -117,7 +117,7 @@ def test_nothing_of_this_repository_holds_an_address_of_a_package_index(project:
 
 def test_what_the_documents_have_an_owner_make_is_ignored_by_git(project: BakedProject) -> None:
     ignored = (project.path / ".gitignore").read_text(encoding="utf-8").splitlines()
-    assert {"metrics.jsonl*", "demo.jsonl*", "report.html", "*.rej"} <= set(ignored)
+    assert {"*.jsonl*", "report.html", "*.rej"} <= set(ignored)
 
 
 def test_no_demo_is_counted_among_an_owners_calls(project: BakedProject) -> None:

@@ -79,7 +79,8 @@ def test_a_temperature_lands_as_a_float(answer: str, value: float, output: Path)
 
 
 def test_an_empty_agent_name_asks_for_automatic_dispatch(output: Path) -> None:
-    assert bake(output, agent_name="").toml("agent.toml")["name"] == ""
+    for blank in ("", " "):
+        assert bake(output / f"{len(blank)}", agent_name=blank).toml("agent.toml")["name"] == ""
 
 
 def test_the_slug_and_the_agent_name_follow_from_the_project_name(output: Path) -> None:

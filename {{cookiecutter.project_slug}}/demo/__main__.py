@@ -36,7 +36,7 @@ Next: talk to the same agent, with your GOOGLE_API_KEY in .env.local:
 What goes wrong in real calls can be played, too; and a recording of your own:
     uv run -m demo --list
     uv run -m demo --say question.wav"""
-NOT_PLAYED = {"console", "line", "otlp", "prometheus"}
+NOT_PLAYED = {"console", "jsonl", "line", "otlp", "prometheus"}
 """Sinks of the project that the demo leaves out: it has its own for the terminal, and its figures are nobody's."""
 UNKNOWN_ANSWER = "Only Gemini knows the answer, and I am the demo's server. What you see around this is real."
 
@@ -129,7 +129,7 @@ class Demo:
 
     Args:
         settings: of the project, for its sinks.
-        jsonl: where the records go, if not where the project has them.
+        jsonl: where the records go, if they are to be kept. Never among those of real calls.
         tables: whether every response is shown as a table.
     """
 
@@ -139,7 +139,7 @@ class Demo:
         self._scenario = scenario
         self._console = console
         own = [name for name in settings.metrics_sinks if name not in NOT_PLAYED]
-        self._jsonl = jsonl.resolve() if jsonl else PROJECT / settings.metrics_jsonl_path if "jsonl" in own else None
+        self._jsonl = jsonl.resolve() if jsonl else None
         self._sinks = ",".join({"console" if tables else "demo": 1, "jsonl": 1, **dict.fromkeys(own)})
         self._screen = Screen(console)
         self._log = "not kept"

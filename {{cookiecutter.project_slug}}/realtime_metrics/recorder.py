@@ -434,7 +434,7 @@ class Recorder:
             time_to_first_audio_p50_s=percentile(waits_s, 0.50),
             time_to_first_audio_p95_s=percentile(waits_s, 0.95),
             time_to_first_audio_max_s=percentile(waits_s, 1.0),
-            time_to_first_audio_reason=None if waits_s else "no answer to the user has a known wait",
+            time_to_first_audio_reason=None if waits_s else "no answer to speech has a known wait",
             duration_s=time.monotonic() - self._began_at,
             end_reason=end_reason,
             price_data=self._prices.source,

@@ -39,6 +39,7 @@ def _split(value: Any, info: ValidationInfo) -> Any:
 
 Known = Annotated[str, AfterValidator(_known)]
 """A name that there is, of those that `read_settings` was given, however it is capitalized."""
+Stripped = Annotated[str, AfterValidator(str.strip)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -83,11 +84,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = ""
+    name: Stripped = ""
     """The name LiveKit dispatches by; empty: automatic dispatch."""
     voice: Known = "Puck"
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.8
-    model: Annotated[str, Field(min_length=1)] = "gemini-2.5-flash-native-audio-preview-12-2025"
+    model: Annotated[Stripped, Field(min_length=1)] = "gemini-2.5-flash-native-audio-preview-12-2025"
     instructions: Annotated[str, Field(min_length=1)] = "You are a helpful voice AI assistant."
     greeting: str = ""
     """What the agent is asked to say first; empty: what it likes."""
@@ -151,7 +152,7 @@ def read_settings(
     environ = os.environ if environ is None else environ
     given: dict[str, Any] = {key: environ[name] for key, name in ENVIRONMENT.items() if environ.get(name, "").strip()}
     if "LIVEKIT_AGENT_NAME" in environ:
-        given["name"] = environ["LIVEKIT_AGENT_NAME"].strip()
+        given["name"] = environ["LIVEKIT_AGENT_NAME"]
     try:
         in_file = _agent_toml()
         settings = Settings.model_validate(in_file | given, context={"metrics_sinks": sinks, "voice": voices})

@@ -25,7 +25,7 @@ from .sinks import SINKS
 PROVIDER: Provider = GoogleLive()
 """Whose words, prices, voices and key the reporting uses: that of the model that `agent.py` makes."""
 
-_CONNECTED_COMMANDS = {"dev", "start"}
+_CONNECTED_COMMANDS = {"connect", "dev", "start"}
 _SERVING_COMMANDS = _CONNECTED_COMMANDS | {"console"}
 _HEALTH_PORT = 8081
 """The framework's, where it is deployed and no other is set."""
@@ -57,7 +57,8 @@ def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Setting
     """
     command = argv[1] if len(argv) > 1 else ""
     options = {word.partition("=")[0] for word in argv}
-    is_server = not in_job_process()  # else the server has asked for all this already
+    # a job's server has asked for all this already, and for help nobody needs it
+    is_server = not in_job_process() and "--help" not in options
     problems = _misspelt(environ)
     if is_server:
         problems += _missing_keys(environ, command, options) + _missing_audio(command, options)
@@ -166,7 +167,7 @@ def _missing_audio(command: str, options: set[str]) -> list[str]:
             "`console` needs PortAudio, which is not installed: `sudo apt install libportaudio2` (Debian, Ubuntu), "
             "`sudo dnf install portaudio` (Fedora); or use `lk agent console`; or `uv run -m demo`, without audio"
         ]
-    if options & {"--text", "--list-devices", "--help"}:
+    if options & {"--text", "--list-devices"}:
         return []
     devices = sounddevice.query_devices()
     channels = {"microphone": "max_input_channels", "loudspeaker": "max_output_channels"}

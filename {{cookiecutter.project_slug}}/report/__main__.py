@@ -152,7 +152,7 @@ def _arguments() -> argparse.Namespace:
     add("files", nargs="*", type=Path, metavar="FILE", help=f"records, also .gz and rotated ones (default: {DEFAULT})")
     add("--by", choices=BY, metavar="FIELD", help=f"a line for each {', '.join(BY[:-1])} or {BY[-1]}")
     add("--since", metavar="WHEN", help="calls with a record since then: 2h, 7d, 2026-11-01, an ISO time")
-    add("--session", metavar="ID", help="one call: its session_id, or its room")
+    add("--session", metavar="ID", help="one call: its session_id; or all calls of a room")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--html", type=Path, metavar="OUT", help="write a page with plots")
     output.add_argument("--csv", action="store_true", help="print a line a call, or a value of --by, for a spreadsheet")

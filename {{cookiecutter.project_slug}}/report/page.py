@@ -80,7 +80,7 @@ def _groups(groups: Sequence[Figures], by: str) -> str:
 
 
 def _slowest(details: Details) -> str:
-    columns = ("Call", "Response", "When", "Wait", "Model", "Audio", "Playback", "Tools")
+    columns = ("Call", "Response", "When", "Wait", "Model", "Audio", "Playback", "Tools within")
     rows = []
     for slow in details.slowest:
         when = UNKNOWN if slow.time_s is None else clock(slow.time_s, "%Y-%m-%d %H:%M:%S")

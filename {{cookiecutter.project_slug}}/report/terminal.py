@@ -80,7 +80,7 @@ def facts(figures: Figures, details: Details, ranks: Sequence[str] = RANKS) -> l
     if f.calls_without_response:
         cost.append(f"not counting {plural(f.calls_without_response, 'call')} without any response")
     if bills := f.calls - f.calls_without_bill:
-        cost.append(f"from the {'bill' if bills == 1 else 'bills'} of {plural(bills, 'call')}, with all usage")
+        cost.append(f"from the bill{'s' * (bills != 1)} of {plural(bills, 'call')}, with all usage that came")
     if f.calls_without_bill:
         cost.append(f"{plural(f.calls_without_bill, 'call')} without a bill: the responses are added up")
     if f.unbooked_usd:
@@ -141,8 +141,9 @@ def show(console: Console, records: Records, figures: Figures, details: Details)
         table = _table("Slowest answers", "Wait", "Response", "Call", "Its parts")
         for slow in details.slowest:
             parts = [("model", slow.to_generation_s), ("audio", slow.to_audio_s), ("playback", slow.playback_s)]
-            known = [(name, f"{value:.2f}") for name, value in [*parts, ("tools", slow.tools_s)] if value is not None]
+            known = [(name, f"{value:.2f}") for name, value in parts if value is not None]
             shown = ", ".join(f"{name} {value}" for name, value in known if value != "0.00")
+            shown += f"; tools {slow.tools_s:.2f} of it" if slow.tools_s else ""
             none = "none" if known else UNKNOWN
             table.add_row(seconds(slow.wait_s), count(slow.turn), visible(slow.call), shown or none)
         console.print(table)

@@ -1,7 +1,8 @@
 """`uv run -m testcall`: a caller with a stopwatch joins a room of your LiveKit server, and talks to your agent.
 
-The keys are those of .env.local (LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET), the agent's name is agent.toml's.
-Exit code: 0; 1 where a turn was not answered, or above the budget; 2 where a setting is wrong.
+The keys are those of .env.local (LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET), the agent's name is the setting
+`name`. Exit code: 0; 1 where a turn was not answered, no agent came, a call broke off, or a wait was above the budget;
+2 where a setting is wrong.
 """
 
 import argparse
@@ -200,7 +201,7 @@ class _Testcall:
         for line in results.summary():
             self._line(line)
         if any(call.problem == NO_AGENT for call in results.calls):
-            self._line(_what_to_check(self._settings.name))
+            self._line(_what_to_check(self._settings))
         if records is not None:
             for call in results.calls:
                 if call.agent_came and records.session(call.room) is None:
@@ -213,10 +214,10 @@ class _Testcall:
         self._console.print(markup, emoji=False)
 
 
-def _what_to_check(name: str) -> str:
+def _what_to_check(settings: Settings) -> str:
     wanted = (
-        f"agent.toml says {escape(repr(name))}: so must the agent that runs"
-        if name
+        f"{escape(clean(settings.named('name')))}: so must be that of the agent that runs"
+        if settings.name
         else "agent.toml has none: LiveKit sends an agent that has none either"
     )
     return f"""\

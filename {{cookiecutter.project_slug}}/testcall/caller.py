@@ -149,8 +149,10 @@ class Caller:
         self._room = rtc.Room()
         self._ear = Ear()
         self._mouth = Mouth()
+        self._why_it_ended = "the LiveKit server ended the call"
         self._work: set[asyncio.Task[None]] = set()
         self._room.on("track_subscribed", self._listen)
+        self._room.on("disconnected", self._keep_why)
 
     async def run(self, spoken: Sequence[Utterance]) -> Call:
         """Calls, says these things, the last of which interrupts, and hangs up; nothing is left at the server."""
@@ -250,11 +252,15 @@ class Caller:
             if time.monotonic() > until:
                 return False
             if not self._room.isconnected():
-                raise CallError("the LiveKit server ended the call")
+                raise CallError(self._why_it_ended)
             if self.call.agent_came and not self._agent_is_here():
                 raise CallError("the agent left the call: its log says why")
             await asyncio.sleep(BLOCK_S)
         return True
+
+    def _keep_why(self, reason: int | None = None) -> None:
+        if reason == rtc.DisconnectReason.ROOM_DELETED:
+            self._why_it_ended = "the room was deleted: the agent's log says whether the agent did it"
 
     def _listen(self, track: rtc.Track, _: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
         if track.kind == rtc.TrackKind.KIND_AUDIO:

@@ -485,7 +485,7 @@ async def test_a_session_without_responses_used_nothing() -> None:
     session = await Stage().end()
     assert (session.sums.responses, session.tokens["total_tokens"], session.cost_usd) == (0, 0, 0)
     assert session.time_to_first_audio_p50_s is None
-    assert session.time_to_first_audio_reason == "no answer to the user has a known wait"
+    assert session.time_to_first_audio_reason == "no answer to speech has a known wait"
 
 
 async def test_the_sessions_percentiles_are_waits_that_were_measured() -> None:

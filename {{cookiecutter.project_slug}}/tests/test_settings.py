@@ -117,9 +117,11 @@ def test_a_blank_variable_means_unset() -> None:
     assert checked_settings(blank, ["agent.py"]) == checked_settings({}, ["agent.py"])
 
 
-@pytest.mark.usefixtures("agent_toml")
-def test_a_blank_agent_name_means_automatic_dispatch() -> None:
-    assert checked_settings({"LIVEKIT_AGENT_NAME": ""}, ["agent.py"]).name == ""
+def test_a_blank_agent_name_means_automatic_dispatch(agent_toml: Path) -> None:
+    for blank in ("", " "):
+        assert checked_settings({"LIVEKIT_AGENT_NAME": blank}, ["agent.py"]).name == ""
+    agent_toml.write_text(VALID_TOML.replace("front-desk", " "), encoding="utf-8")
+    assert checked_settings({}, ["agent.py"]).name == ""
 
 
 @pytest.mark.usefixtures("agent_toml")
@@ -170,6 +172,7 @@ def test_a_wrong_value_is_one_line_with_setting_value_and_what_is_allowed(
     ("line", "problem"),
     [
         ("temperature = 3", "agent.toml: temperature = 3"),
+        ('model = " "', "agent.toml: model = ' '"),
         ('voice = "Nobody"', "agent.toml: voice = 'Nobody': there is no 'Nobody': choose from Achernar"),
         ('metrics_sinks = ["foo"]', "agent.toml: metrics_sinks = 'foo': there is no 'foo': choose from "),
         ('metrics_sinks = ""', "agent.toml: metrics_sinks = '': names no sink: choose from "),
@@ -214,7 +217,7 @@ def test_no_problem_tells_a_secret() -> None:
 @pytest.mark.usefixtures("agent_toml")
 @pytest.mark.parametrize(
     ("command", "missing"),
-    [("console", {"GOOGLE_API_KEY"}), ("dev", set(KEYS)), ("start", set(KEYS))],
+    [("console", {"GOOGLE_API_KEY"}), ("connect", set(KEYS)), ("dev", set(KEYS)), ("start", set(KEYS))],
 )
 def test_keys_are_asked_for_by_the_commands_that_need_them(command: str, missing: set[str]) -> None:
     told = problems({"AGENT_PORT": "0"}, command, "--connect-addr", "127.0.0.1:1")
@@ -223,14 +226,15 @@ def test_keys_are_asked_for_by_the_commands_that_need_them(command: str, missing
 
 
 @pytest.mark.usefixtures("agent_toml")
-def test_without_a_command_no_key_is_asked_for() -> None:
+def test_without_a_command_and_for_help_no_key_is_asked_for() -> None:
     checked_settings({}, ["agent.py"])
-    checked_settings({}, ["agent.py", "--help"])
+    for command in ((), ("console",), ("connect",), ("dev",), ("start",)):
+        checked_settings({}, ["agent.py", *command, "--help"])
 
 
 @pytest.mark.usefixtures("agent_toml")
 def test_with_the_keys_every_command_starts() -> None:
-    for command in ("dev", "start"):
+    for command in ("connect", "dev", "start"):
         checked_settings({**KEYS, "AGENT_PORT": "0"}, ["agent.py", command])
 
 

@@ -24,12 +24,20 @@ TONE = (np.sin(np.arange(BLOCK) / 8) * 5000).astype(np.int16)
 SILENCE = np.zeros(BLOCK, np.int16)
 
 
-def calls(url: str, monkeypatch: pytest.MonkeyPatch) -> int:
+def calls(url: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
     """Runs the command with this address: the exit code."""
     for name, value in {"LIVEKIT_URL": url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "secret"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "argv", ["testcall"])
+    monkeypatch.setattr(sys, "argv", ["testcall", *options])
     return main()
+
+
+def write_wav(path: Path, samples: np.ndarray) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(samples.tobytes())
 
 
 @pytest.mark.parametrize("url", ["localhost:7880", "wss://[bad"])
@@ -42,12 +50,13 @@ def test_an_address_that_is_none_is_one_line_and_exit_code_2(
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    write_wav(said := tmp_path / "said.wav", TONE)
     monkeypatch.setattr("testcall.__main__.SERVER_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"ws://127.0.0.1:{mute.getsockname()[1]}"
-        assert calls(url, monkeypatch) == 2
+        assert calls(url, monkeypatch, "--wav", str(said)) == 2
     assert capsys.readouterr().err == f"LIVEKIT_URL={url!r} does not answer within 0.3 s\n"
 
 
@@ -74,11 +83,7 @@ def test_pieces_that_a_busy_machine_notices_late_are_timed_as_they_played() -> N
 def test_a_wav_file_is_cut_where_it_is_silent(tmp_path: Path) -> None:
     path = tmp_path / "said.wav"
     second = (np.sin(np.arange(8000) / 4) * 5000).astype(np.int16)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(np.concatenate([second, np.zeros(8000, np.int16), second]).tobytes())
+    write_wav(path, np.concatenate([second, np.zeros(8000, np.int16), second]))
     spoken = utterances(path)
     assert [each.text for each in spoken] == ["said.wav, part 1", "said.wav, part 2"]
     assert [len(each.samples) / SAMPLE_RATE for each in spoken] == [pytest.approx(1.0, abs=0.03)] * 2

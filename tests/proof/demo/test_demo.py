@@ -18,6 +18,7 @@ from demo.speech import WAV_SAMPLE_RATE, Samples, utterances
 from realtime_metrics.settings import read_settings
 from tests import conftest
 from tests.proof.demo.conftest import run_demo
+from tests.proof.first_day.project import set_line
 from tests.proof.scenarios import FILES
 
 Run = subprocess.CompletedProcess[str]
@@ -80,11 +81,14 @@ def test_with_tables_every_response_is_a_table() -> None:
     assert re.findall(r"(?m)^Response (\d+) ·", replayed) == ["1", "2", "3"]
 
 
-def test_a_tool_is_shown_with_its_arguments_and_its_result() -> None:
-    shown = run_demo("--scenario", "tool-call-slow").stdout
+def test_a_tool_is_shown_with_its_arguments_and_no_figure_gets_among_those_of_real_calls(tmp_path: Path) -> None:
+    folder = shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    set_line(folder / "agent.toml", "metrics_sinks", 'metrics_sinks = ["console", "jsonl"]')
+    shown = run_demo("--scenario", "tool-call-slow", cwd=folder).stdout
     places = [shown.find(part) for part in ("Tool   get_next_train(city='Madrid')", "gave to Madrid at ten o'clock")]
     assert -1 not in places
     assert places[0] < places[1] < shown.find("Agent  The next train to Madrid")
+    assert not list(folder.glob("*.jsonl"))
 
 
 def test_a_recording_of_ones_own_is_said_and_its_records_are_kept(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 import re
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.proof.documents.markdown import quoted, read, rows, section
-from tests.proof.first_day.project import assert_the_owners_checks_pass, fresh_copy
+from tests.proof.first_day.project import assert_the_owners_checks_pass, fresh_copy, run
 
 DELETABLE = rows(section(read("README.md"), "What you may delete, and with what"))
 
@@ -18,6 +19,16 @@ def test_what_may_be_deleted(row: list[str], tmp_path: Path) -> None:
     project = fresh_copy(tmp_path)
     _delete(project, row)
     assert_the_owners_checks_pass(project, one_of_many=True)
+
+
+@pytest.mark.parametrize("row", [row for row in DELETABLE if "tests/test_" in row[0]], ids=lambda row: row[0])
+def test_the_rest_runs_without_it(row: list[str], tmp_path: Path) -> None:
+    """These are programs that use each other: that all may go at once says little of one that stays behind."""
+    project = fresh_copy(tmp_path)
+    _delete(project, row)
+    left = [name for name in ("tests/test_report.py", "tests/test_testcall.py") if (project / name).is_file()]
+    done = run(project, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *left)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_all_of_it_may_be_deleted_at_once(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ async def test_a_call_that_costs_too_much_ends_for_the_caller_too(tmp_path: Path
             async with asyncio.timeout(5):
                 while (await server.room.list_rooms(api.ListRoomsRequest())).rooms:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
-        calling.cancel()
-        await asyncio.gather(calling, return_exceptions=True)
+        call = await calling
+    assert call.problem == "the room was deleted: the agent's log says whether the agent did it"
     assert session["end_reason"] == "cost_limit"
     assert session["cost_usd"] > 0.0015

@@ -94,10 +94,10 @@ def _shown(record: AnyRecord) -> RenderableType:
         return connection_line(record)
     if isinstance(record, ResponseRecord):
         title = f"Response {record.turn} · {clean(record.origin.model)} · {clean(record.origin.voice)}"
-        return _table(title, response_rows(record), "yellow" if record.over_latency_budget else "cyan", cut=True)
+        return _table(title, response_rows(record), "yellow" if record.over_latency_budget else "cyan")
     if isinstance(record, UnansweredRecord):
         return unanswered_line(record)
-    return _table("Session", session_rows(record), "green" if not record.sums.errors else "yellow", cut=False)
+    return _table("Session", session_rows(record), "green" if not record.sums.errors else "yellow")
 
 
 def connection_line(record: ConnectionRecord) -> Text:
@@ -168,15 +168,13 @@ def session_rows(record: SessionRecord) -> list[Row]:
     return [*rows, ("Ended", record.end_reason)]
 
 
-def _table(title: str, rows: list[Row], colour: str, *, cut: bool) -> RenderableType:
-    """The rows under a title. With `cut`, a value is one line; but why something is unknown is always told in full."""
+def _table(title: str, rows: list[Row], colour: str) -> RenderableType:
+    """The rows under a title."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="ellipsis")
+    table.add_column(overflow="fold")
     for name, value in rows:
-        unknown = value.startswith("n/a")
-        text = Text(clean(value, 500), style="dim" if unknown else "", no_wrap=cut and not unknown)
-        table.add_row(Text(clean(name)), text)
+        table.add_row(Text(clean(name)), Text(clean(value, 500), style="dim" if value.startswith("n/a") else ""))
     return Group(Rule(Text(title, style=f"bold {colour}"), align="left", style="dim"), table)
 
 
