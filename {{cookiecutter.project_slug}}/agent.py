@@ -4,7 +4,6 @@ Read it top to bottom: it is LiveKit's recipe "Realtime model metrics", in its s
 `realtime_metrics/`.
 """
 
-from dotenv import load_dotenv
 from google.genai import types
 from livekit.agents import NOT_GIVEN, Agent, AgentServer, AgentSession, JobContext, JobProcess, cli
 from livekit.agents.metrics import RealtimeModelMetrics
@@ -16,7 +15,6 @@ from realtime_metrics.startup import load_settings, server_options
 from realtime_metrics.watch import watch
 
 # 1. Secrets come from .env.local, the rest from agent.toml. A wrong setting ends the program here, in words.
-load_dotenv(".env.local")
 settings = load_settings()
 server = AgentServer(**server_options(settings))
 SLIDING_WINDOW = types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow())

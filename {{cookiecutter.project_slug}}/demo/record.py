@@ -22,7 +22,6 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import certifi
-from dotenv import load_dotenv
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection
@@ -33,6 +32,7 @@ from websockets.http11 import Request, Response
 from demo.local_service import LocalService
 from demo.recording import Recorder, RecordingError, path_of
 from realtime_metrics.log import clean
+from realtime_metrics.settings import SettingsError, load_secrets
 
 GOOGLE = "https://generativelanguage.googleapis.com"
 OF_THE_CONNECTION = ("host", "connection", "upgrade", "content-length", "proxy-", "sec-websocket-")
@@ -190,10 +190,10 @@ def main() -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
         parser.error("say what runs the agent, as in: -- uv run agent.py console")
-    load_dotenv(".env.local")
     try:
+        load_secrets()
         recorder = Recorder(path_of(arguments.name))
-    except (RecordingError, OSError) as error:
+    except (SettingsError, RecordingError, OSError) as error:
         print(f"demo.record: {error}", file=sys.stderr)
         return 2
     # Ctrl-C is the agent's, which has the same terminal; this program ends when the agent has

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from dotenv import load_dotenv
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -134,6 +135,19 @@ ENVIRONMENT = {
 }
 ENVIRONMENT["name"] = "LIVEKIT_AGENT_NAME"
 """Key in `agent.toml` -> environment variable."""
+
+
+def load_secrets() -> None:
+    """Puts what `.env.local` holds into the environment, but for what is there already.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    try:
+        load_dotenv(PROJECT / ".env.local", encoding="utf-8-sig")
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "save it as UTF-8"
+        raise SettingsError([f".env.local cannot be read: {why}"]) from None
 
 
 def read_settings(

@@ -18,6 +18,7 @@ from .settings import (
     in_job_process,
     listening_problem,
     livekit_url_problem,
+    load_secrets,
     read_settings,
 )
 from .sinks import SINKS
@@ -32,25 +33,21 @@ _HEALTH_PORT = 8081
 _LIVEKIT_KEYS = {"LIVEKIT_URL": "--url", "LIVEKIT_API_KEY": "--api-key", "LIVEKIT_API_SECRET": "--api-secret"}
 
 
-def load_settings(environ: Mapping[str, str] | None = None, argv: Sequence[str] | None = None) -> Settings:
-    """The settings, checked; a wrong one ends the program, with one line a problem.
-
-    Args:
-        environ: the environment; `os.environ` unless given.
-        argv: the command line, for what only some commands need; `sys.argv` unless given.
-    """
-    argv = sys.argv if argv is None else argv
-    if argv[1:2] and sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup
+def load_settings() -> Settings:
+    """The settings, of `.env.local` too, checked; a wrong one ends the program, with one line a problem."""
+    has_command = len(sys.argv) > 1
+    if has_command and sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup
         # the terminal is closed: that ends a call as SIGTERM does, which the framework handles
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
-        return checked_settings(os.environ if environ is None else environ, argv)
+        load_secrets()
+        return checked_settings(os.environ, sys.argv)
     except SettingsError as error:
         sys.exit("\n".join(clean(problem, 500) for problem in error.problems))
 
 
 def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Settings:
-    """Like `load_settings`.
+    """The settings of this environment, checked; `argv` is the command line: only some commands need keys or audio.
 
     Raises:
         SettingsError: with every problem that was found.
@@ -75,7 +72,7 @@ def checked_settings(environ: Mapping[str, str], argv: Sequence[str]) -> Setting
 
 
 def server_options(settings: Settings, argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """What the `AgentServer` is to be made with, beyond its defaults; `argv` as of `load_settings`."""
+    """What the `AgentServer` is to be made with, beyond its defaults; `argv` is `sys.argv` unless given."""
     argv = sys.argv if argv is None else argv
     # the framework's debug lines would flood the reports; `--log-level DEBUG` brings them
     options: dict[str, Any] = {"log_level": "INFO", "port": settings.port, "drain_timeout": settings.drain_timeout_s}

@@ -16,14 +16,13 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import aiohttp
-from dotenv import load_dotenv
 from livekit import api
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from realtime_metrics.log import clean, print_any_text
-from realtime_metrics.settings import PROJECT, Settings, SettingsError, livekit_url_problem, read_settings
+from realtime_metrics.settings import Settings, SettingsError, livekit_url_problem, load_secrets, read_settings
 from testcall.caller import NO_AGENT, Call, Caller, LiveKit, Turn
 from testcall.records import AgentRecords
 from testcall.results import Results
@@ -38,9 +37,9 @@ def main() -> int:
     """Calls; the exit code."""
     print_any_text()
     arguments = _arguments()
-    load_dotenv(PROJECT / ".env.local")
     warnings.filterwarnings("ignore", message="The HMAC key is")  # that of `livekit-server --dev` is short
     try:
+        load_secrets()
         settings = read_settings()
         livekit = _livekit()
         spoken = list(islice(cycle(utterances(arguments.wav)), arguments.turns))

@@ -11,7 +11,7 @@ import pytest
 
 from realtime_metrics import settings as settings_module
 from realtime_metrics import startup
-from realtime_metrics.settings import AGENT_TOML, ENVIRONMENT, Settings, SettingsError
+from realtime_metrics.settings import AGENT_TOML, ENVIRONMENT, Settings, SettingsError, load_secrets
 from realtime_metrics.startup import checked_settings, server_options
 from tests.fakes.call import GEMINI
 
@@ -80,6 +80,22 @@ def test_this_projects_own_agent_toml_is_valid(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.undo()  # with its own provider
     assert AGENT_TOML.is_file()
     checked_settings({}, ["agent.py"])
+
+
+def test_secrets_are_read_beside_agent_toml_however_an_editor_on_windows_saved_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {"LIVEKIT_URL": "ws://mine"}
+    monkeypatch.setattr("os.environ", environ)
+    monkeypatch.setattr(settings_module, "PROJECT", tmp_path)
+    file = tmp_path / ".env.local"
+    load_secrets()  # there need be none
+    file.write_text("GOOGLE_API_KEY=secret\nLIVEKIT_URL=ws://other\n", encoding="utf-8-sig")
+    load_secrets()
+    assert environ == {"GOOGLE_API_KEY": "secret", "LIVEKIT_URL": "ws://mine"}
+    file.write_text("GOOGLE_API_KEY=secret\n", encoding="utf-16")
+    with pytest.raises(SettingsError, match=r"^\.env\.local cannot be read: save it as UTF-8$"):
+        load_secrets()
 
 
 @pytest.mark.usefixtures("agent_toml")
