@@ -19,7 +19,10 @@ UNKNOWN = "unknown"
 
 def plain_console(stderr: bool = False) -> Console:
     """A console that prints text as it is: what a record says is no markup, and no emoji's name."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.width:  # COLUMNS=0
+        console.width = 80
+    return console
 
 
 def seconds(value: float | None) -> str:

@@ -87,6 +87,13 @@ def test_it_reads_metrics_jsonl_where_no_file_is_named(run: Run) -> None:
     assert "p50 0.50 s" in out
 
 
+def test_a_terminal_that_says_it_has_no_width_gets_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(Path("metrics.jsonl"), call())
+    expected = run()
+    monkeypatch.setenv("COLUMNS", "0")
+    assert run() == expected
+
+
 def test_waits_are_of_answers_only_and_each_percentile_was_measured(run: Run) -> None:
     write(Path("metrics.jsonl"), call(waits=tuple(number / 10 for number in range(1, 11))))
     figures = json.loads(run("--json")[1])["figures"]
