@@ -213,11 +213,11 @@ def test_what_ends_a_call_is_a_failure_or_not(end: str, share: float | None, run
 
 
 def test_more_failed_calls_do_not_pass_the_gate_and_are_compared(run: Run) -> None:
-    write(Path("metrics.jsonl"), [record for name in "ABCDE" for record in call(name)])
+    write(Path("metrics.jsonl"), [record for name in "ABCDEFGH" for record in call(name)])
     baseline = json.loads(run("--json")[1])
     Path("baseline.json").write_text(json.dumps(baseline))
     assert run("--baseline", "baseline.json")[0] == 0
-    write(Path("after.jsonl"), [record for name in "FGHIJ" for record in [*call(name), *failed(f"{name}{name}")]])
+    write(Path("after.jsonl"), [record for name in "STUVWXYZ" for record in [*call(name), *failed(f"{name}{name}")]])
     code, out, _ = run("after.jsonl", "--baseline", "baseline.json")
     assert code == 1
     assert "FAILED  Failed calls: 50.00 %, in the baseline 0.00 %, more than 10 % worse" in out
