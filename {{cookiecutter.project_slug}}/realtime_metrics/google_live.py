@@ -130,7 +130,6 @@ class GoogleLiveSession(ProviderSession):
             options: Any = session._opts  # type: ignore[attr-defined]
             self.context_compression = bool(options.context_window_compression)
             self.tool_calls_have_usage = bool(options.vertexai)  # as recorded
-            self.voice = str(options.voice)
         # despite their names: a generation ended; one began by itself, or was interrupted
         explained = self._failures.guarded(self._on_turn_explained)
         session.on("input_speech_stopped", self._failures.guarded(self._on_generation_ended))
@@ -140,6 +139,11 @@ class GoogleLiveSession(ProviderSession):
             self._listen_in("_handle_usage_metadata", self._usage_comes, self._usage_came)
             self._listen_in("_handle_server_content", self._content_comes, self._content_came)
             self.announces_ends = self._listen_in("_handle_go_away", self._go_away_comes)
+
+    @property
+    def voice(self) -> str | None:
+        options = getattr(self._session, "_opts", None)
+        return str(options.voice) if options is not None else None
 
     @property
     def has_usage(self) -> bool:

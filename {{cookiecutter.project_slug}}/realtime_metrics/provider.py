@@ -45,7 +45,6 @@ class ProviderSession:
         context_compression: whether the provider shortens the context by itself; `None` where that is not known.
         tool_calls_have_usage: whether a tool call has usage of its own, which comes when the tool is done; else the
             answer's holds it.
-        voice: that it speaks with; `None` where that is not known.
         was_connected: whether it has been connected; the recorder keeps it.
     """
 
@@ -54,8 +53,12 @@ class ProviderSession:
     announces_ends = False
     context_compression: bool | None = None
     tool_calls_have_usage = False
-    voice: str | None = None
     was_connected = False
+
+    @property
+    def voice(self) -> str | None:
+        """That it speaks with now; `None` where that is not known."""
+        return None
 
     @property
     def has_usage(self) -> bool:

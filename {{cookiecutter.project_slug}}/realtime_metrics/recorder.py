@@ -4,6 +4,7 @@ Everything here is plain code on the audio loop (about 0.3 ms a response); what 
 is the writer's. Nothing raises out of it into the call.
 """
 
+import asyncio
 import copy
 import math
 import time
@@ -25,7 +26,7 @@ from livekit.agents import (
     UserInputTranscribedEvent,
     UserStateChangedEvent,
 )
-from livekit.agents.llm import ChatMessage, GenerationCreatedEvent, RealtimeModelError, RealtimeSession, ToolContext
+from livekit.agents.llm import AgentHandoff, ChatMessage, GenerationCreatedEvent, RealtimeModelError, RealtimeSession
 from livekit.agents.metrics import RealtimeModelMetrics
 from livekit.agents.utils import is_given
 from livekit.agents.voice import SpeechHandle
@@ -183,6 +184,13 @@ class Recorder:
             self.watch_model(model)
         self._ears.attach(self._session)
 
+    def _follow_handoff(self, tries: int = 100) -> None:
+        """The framework tells a handoff before the new agent has begun, and nothing more if that greets nobody."""
+        agent = self._agent
+        self._follow_agent()
+        if self._agent is agent and tries and not self._closed:
+            asyncio.get_running_loop().call_later(0.01, self._failures.guard, self._follow_handoff, tries - 1)
+
     def watch_model(self, model: RealtimeSession[Any]) -> None:
         """Listens to a realtime session; agents of a call can share it, and take turns with it."""
         watched = self._provider_sessions.get(model)
@@ -195,18 +203,24 @@ class Recorder:
             if not watched.announces_ends:
                 self._sums.go_aways = None
         self._model, self._provider_session = model, watched
-        llm, tools = model.realtime_model, ToolContext(self._agent.tools if self._agent else [])
-        self._origin = replace(
-            self._origin,
-            provider=llm.provider,
-            model=llm.model,
-            voice=watched.voice or self._settings.voice,
-            revision=self._settings.revision(tools.function_tools),
-        )
         # registered last: the framework's own handler has to create the answer's speech first
         model.on("generation_created", self._hears_generation)
 
+    def _look_at_agent(self) -> None:
+        """What the agent is now, and with it the revision: both can change in a call."""
+        if self._model is None:
+            return
+        llm, voice = self._model.realtime_model, self._provider_session.voice or self._settings.voice
+        now = {"model": llm.model, "voice": voice}
+        if self._agent is not None:
+            told = self._agent.instructions
+            now["instructions"] = told if isinstance(told, str) else told.common  # the rest can be of this call alone
+        tools = [each.id for each in self._agent.tools] if self._agent else []
+        revision = self._settings.model_copy(update=now).revision(tools)
+        self._origin = replace(self._origin, provider=llm.provider, model=llm.model, voice=voice, revision=revision)
+
     def _on_generation_created(self, event: GenerationCreatedEvent) -> None:
+        self._look_at_agent()
         speech = self._session.current_speech if event.user_initiated else self._unbound_speech
         self._unbound_speech = None
         if not event.user_initiated and not self._responses.newest_called_tools:
@@ -292,6 +306,8 @@ class Recorder:
 
     def _on_conversation_item_added(self, event: ConversationItemAddedEvent) -> None:
         message = event.item
+        if isinstance(message, AgentHandoff):
+            self._follow_handoff()
         if not isinstance(message, ChatMessage):
             return
         if message.role == "user" and message.transcript_confidence is None:
@@ -323,6 +339,7 @@ class Recorder:
     # -- records
 
     def _record_connection(self, metrics: RealtimeModelMetrics) -> None:
+        self._look_at_agent()
         provider = self._provider_session
         reconnect = provider.was_connected
         record = ConnectionRecord(

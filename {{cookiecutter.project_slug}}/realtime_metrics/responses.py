@@ -98,7 +98,9 @@ class Response:
     @property
     def had_its_turn(self) -> bool:
         """Whether its playback had its turn; it may still be queued behind another speech."""
-        return self.is_played or bool(self.playbacks) or (bool(self.called_tools) and not self.tool_calls_have_usage)
+        if self.called_tools and (self.usage.messages or not self.tool_calls_have_usage):
+            return True  # its speech is done when the tool is
+        return self.is_played or bool(self.playbacks)
 
     @property
     def captured_at(self) -> float | None:
@@ -128,6 +130,8 @@ class Response:
             return any(message.interrupted for message in messages)
         if self.called_tools and not self.playbacks:
             return False  # what the framework interrupts is its waiting for the tool
+        if self.playbacks and not self.is_playing:
+            return any(each.interrupted for each in self.playbacks)
         return self.speech is not None and self.speech.interrupted
 
     @property

@@ -124,7 +124,7 @@ class Settings(BaseModel):
         """8 hexadecimal digits that change with what the model is told: its figures belong to this revision.
 
         Args:
-            tools: the names of the agent's tools.
+            tools: the names of the agent's tools; of a toolset, its own.
         """
         heard = [self.model, self.voice, self.temperature, self.instructions, self.greeting, sorted(tools)]
         return hashlib.sha256(json.dumps(heard).encode("utf-8", "surrogatepass")).hexdigest()[:8]

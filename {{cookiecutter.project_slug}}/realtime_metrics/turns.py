@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from livekit.agents.voice.events import ToolExecutionUpdatedEvent
 
-from .ears import Ears, Playback
+from .ears import PAUSE_S, Ears, Playback
 from .records import Unanswered
 from .session import Sums
 from .waits import SpeechEnd, ToolRun
@@ -86,6 +86,9 @@ class Turns:
         self._playback: Playback | None = None
         self._heard_at = 0.0
         self._heard: Playback | None = None
+        self._heard_was_answer = False
+        self._answers = deque[float](maxlen=64)
+        """When the agent was heard, but for what it says while a tool is at work."""
         self._answered_until = 0.0
         self._waiting: Waiting | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -107,14 +110,21 @@ class Turns:
         """The voice detection is sure that the user has stopped; the agent may have begun to answer by then."""
         last = self._utterances[-1]
         if last.end.at is None:
-            last.end = self._ears.user_ended(marked_at)
-            ended_at = last.end.at or marked_at
-            if last.is_turn and ended_at <= self._heard_at:
-                self._keep_longest(self._heard_at - ended_at)
-            elif last.is_turn:  # the agent answered too early: what was said from then on is a second utterance
-                self._utterances.append(Utterance(self._heard_at, self._heard, last.end))
-            self._decide()
+            self._end(last, self._ears.user_ended(marked_at), marked_at)
         self._start_timer()
+
+    def _end(self, utterance: Utterance, end: SpeechEnd, marked_at: float) -> None:
+        utterance.end = end
+        ended_at = end.at or marked_at
+        began_before = utterance.over is None and utterance.began_at <= self._heard_at < ended_at
+        if began_before and not utterance.is_turn and self._heard is not None and self._heard.ended_at is None:
+            utterance.is_turn = True  # both began at once, and the agent, who speaks on, was noticed first
+            self._sums.user_turns += not self._heard_was_answer
+        if utterance.is_turn and ended_at <= self._heard_at:
+            self._keep_longest(self._heard_at - ended_at)
+        elif utterance.is_turn:  # the agent answered too early: what was said from then on is a second utterance
+            self._utterances.append(Utterance(self._heard_at, self._heard, end))
+        self._decide()
 
     def user_transcribed(self, *, is_new: bool) -> None:
         """The provider wrote down what it heard: something new, or more of the same."""
@@ -133,9 +143,10 @@ class Turns:
     def _look_for_what_was_missed(self) -> None:
         """The provider took something for speech: that is what the ear alone has heard, if there is such a sound."""
         last = self._utterances[-1]
-        if self._recognised_at < last.began_at and (last.is_turn or last.over is None):
-            return  # it is this
         sound, said_until = self._ears.last_sound, last.end.at
+        is_old = said_until is not None and time.monotonic() - said_until > SAME_THOUGHT_S
+        if self._recognised_at < last.began_at and (last.is_turn or (last.over is None and not is_old)):
+            return  # it is this
         if sound is not None and said_until is not None and sound.began_at > said_until:
             utterance = self._begin(sound.began_at)
             utterance.by_ear = True
@@ -158,8 +169,7 @@ class Turns:
         """Ends what the ear alone heard, if the last sound was over by then."""
         sound = self._ears.last_sound
         if utterance.by_ear and utterance.end.at is None and sound is not None and sound.ended_at <= by:
-            utterance.end = SpeechEnd(sound.ended_at, "audio")
-            self._decide()
+            self._end(utterance, SpeechEnd(sound.ended_at, "audio"), sound.ended_at)
 
     def user_typed(self, at: float) -> None:
         """The user sent a text; who lets the agent speak on waits from its end."""
@@ -198,13 +208,15 @@ class Turns:
     def agent_heard(self, at: float, playback: Playback | None = None) -> None:
         """The agent's first sound of a playback is at this moment, or its text is shown where it has no audio."""
         last = self._utterances[-1]
-        self._end_by_ear(last, at)
+        self._end_by_ear(last, at - PAUSE_S)  # else it may go on
         if last.end.at is None and last.over is None and not last.is_turn:
             last.is_turn = True
             self._sums.user_turns += self._waiting is None
         if self._waiting is not None and not self._speaks_on(self._waiting):  # else `user_stopped` knows
             self._keep_longest(at - self._waiting.since)
-        self._heard_at, self._heard = at, playback
+        self._heard_at, self._heard, self._heard_was_answer = at, playback, self._waiting is not None
+        if not self._tool_runs:
+            self._answers.append(at)
         self._silent_response = None
         self._waiting = None
         self._stop_timer()
@@ -261,9 +273,11 @@ class Turns:
         """The end of the speech that the response answers whose first sound was then, or why there is none."""
         if first_sound_at is None:
             return SpeechEnd()
+        self._end_by_ear(self._utterances[-1], time.monotonic() - PAUSE_S)
         said = (each for each in reversed(self._utterances) if each.began_at <= first_sound_at)
         end = next((each.end for each in said if each.is_turn or each.end.at is None), SpeechEnd(0.0))
-        if end.at is not None and end.at <= self._answered_until:
+        heard = max((at for at in self._answers if at < first_sound_at), default=0.0)
+        if end.at is not None and (end.at <= self._answered_until or end.at <= heard):
             return SpeechEnd(reason="no end of user speech was seen since the agent's last reply")
         if end.at is None or end.at > first_sound_at:
             return SpeechEnd(reason="the user was still speaking when the audio began")
@@ -314,7 +328,10 @@ class Turns:
     def _start_timer(self) -> None:
         self._stop_timer()
         if self._waiting is not None and not self._waiting.reported:
-            left_s = self._waiting.since + self._limit_s - time.monotonic()
+            silent_from = self._waiting.since
+            if self._playback is not None and self._playback.ended_at is not None:  # it may have spoken on
+                silent_from = max(silent_from, self._playback.ended_at)
+            left_s = silent_from + self._limit_s - time.monotonic()
             self._timer = asyncio.get_running_loop().call_later(max(0.0, left_s), self._limit_passed)
 
     def _stop_timer(self) -> None:

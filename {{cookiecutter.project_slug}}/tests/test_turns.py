@@ -348,6 +348,7 @@ async def test_what_the_voice_detection_missed_is_a_turn_by_the_ear_where_the_pr
     async with Talk() as call:
         await call.greeted()
         await call.sounds()
+        await asyncio.sleep(0.3)
         await call.model.play(Reply("Fine."))
         record = await call.reported(2)
         session = await call.end()

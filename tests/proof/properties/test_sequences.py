@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from livekit import rtc
-from livekit.agents import CloseReason, ErrorEvent, RunContext, function_tool, llm, tts
+from livekit.agents import Agent, CloseReason, ErrorEvent, RunContext, function_tool, llm, tts
 from livekit.agents.llm import ChatMessage, FunctionCall
 from livekit.agents.voice import io
 from livekit.agents.voice.room_io.types import _default_text_input_cb
@@ -16,8 +16,9 @@ from agent import MetricsAgent
 from realtime_metrics.ears import Playback, Sound
 from realtime_metrics.responses import Response, Responses
 from realtime_metrics.settings import Settings
+from realtime_metrics.usage import from_metrics
 from tests.fakes.call import FakeCall, until
-from tests.fakes.realtime import FakeRealtimeModel, Reply
+from tests.fakes.realtime import FakeRealtimeModel, Reply, metrics
 from tests.fakes.speaker import Speaker
 
 SOON = Settings(metrics_answer_limit_s=1.0)
@@ -457,11 +458,14 @@ async def test_a_tool_call_whose_usage_comes_when_the_tool_is_done_waits_for_it(
     call = FunctionCall(call_id="1", name="look", arguments="{}")
     at_work: Any = SimpleNamespace(chat_items=[call], done=lambda: False, interrupted=False)
     with_answer, own = Response("GR_1", speech=at_work), Response("GR_2", speech=at_work, tool_calls_have_usage=True)
-    for response in (with_answer, own):
+    has_come = Response("GR_0", speech=at_work, tool_calls_have_usage=True)
+    for response in (has_come, with_answer, own):
         responses.created(response)
         responses.generation_ended(time.monotonic(), None, True)
+    usage = metrics("GR_0")
+    responses.used(usage, from_metrics(usage))
     await asyncio.sleep(2.1)
-    assert recorded == [with_answer]
+    assert recorded == [has_come, with_answer]
     assert own.usage_reason == "no usage message arrived"
     responses.close()
 
@@ -496,3 +500,142 @@ async def test_who_waits_when_the_connection_is_lost_has_until_the_limit() -> No
         await call.reported(3)
         await call.end()
     assert not call.unanswered
+
+
+async def test_an_agent_that_takes_over_in_mid_word_and_greets_nobody_is_heard_connected_and_named() -> None:
+    async with FakeCall(Reply(), speaker=Speaker(speed=1.0)) as call:
+        await call.reported(1)
+        await until(lambda: call.session.agent_state == "listening")
+        await begins_to_speak(call)
+        other = OtherModel()
+        call.session.update_agent(Agent(instructions="You sell.", llm=other))
+        await until(lambda: bool(other.sessions))
+        await asyncio.sleep(0.05)
+        sales = other.sessions[0]
+        sales.connect()
+        answer = sales.begin()
+        sound(call, 0.6)
+        call.vad.speech_ended(0.0)
+        await asyncio.sleep(0.3)
+        answer.say("Sold.", 0.3)
+        answer.end()
+        answer.report()
+        record = await call.reported(2)
+        await call.end()
+    assert record.audio_s == pytest.approx(0.3)
+    assert record.wait.time_to_first_audio_s == pytest.approx(0.3, abs=0.1)
+    assert record.origin.revision != call.responses[0].origin.revision
+    assert len(call.connections) == 1
+
+
+async def test_instructions_that_change_in_a_call_change_the_revision() -> None:
+    async with FakeCall(Reply()) as call:
+        await call.reported(1)
+        await call.session.current_agent.update_instructions("Be short.")
+        await call.model.play(Reply("Yes."))
+        record = await call.reported(2)
+        await call.end()
+    assert record.origin.revision != call.responses[0].origin.revision
+
+
+async def test_who_begins_with_the_agent_and_is_noticed_later_is_not_left_unanswered() -> None:
+    async with FakeCall(Reply(), settings=SOON, speaker=Speaker(speed=1.0)) as call:
+        await asks(call)
+        transcript(call, final=False)
+        await asyncio.sleep(0.4)
+        answer = call.model.begin()
+        answer.say("A long answer.", 2.4)
+        await until(lambda: call.session.agent_state == "speaking")
+        await asyncio.sleep(0.05)
+        call.vad.speech_began(0.15)
+        await asyncio.sleep(0.7)
+        sound(call, 0.85)
+        call.vad.speech_ended(0.0)
+        answer.end()
+        answer.report()
+        await call.reported(2)
+        await asyncio.sleep(1.1)
+        session = await call.end()
+    assert not call.unanswered
+    assert session.sums.user_turns == 1
+
+
+async def test_who_speaks_on_unnoticed_by_the_voice_detection_has_not_stopped_when_the_agent_begins() -> None:
+    async with FakeCall(Reply(), speaker=Speaker(speed=1.0)) as call:
+        await call.reported(1)
+        await until(lambda: call.session.agent_state == "listening")
+        await asyncio.sleep(0.6)
+        sound(call, 0.5)
+        transcript(call, final=False)
+        answer = call.model.begin()
+        answer.say("Yes.", 1.0)
+        answer.end()
+        answer.report()
+        for _ in range(50):
+            await asyncio.sleep(0.01)
+            call.recorder._ears.user.sounds[-1].ended_at = time.monotonic()
+        record = await call.reported(2)
+        await call.end()
+    assert record.wait.time_to_first_audio_reason == "the user was still speaking when the audio began"
+
+
+async def test_who_asks_while_the_agent_speaks_on_has_the_limit_from_its_end() -> None:
+    async with FakeCall(Reply(), settings=SOON, speaker=Speaker(speed=1.0)) as call:
+        await call.reported(1)
+        await until(lambda: call.session.agent_state == "listening")
+        talk = asyncio.ensure_future(call.model.play(Reply("I do not let myself be interrupted.", audio_s=2.2)))
+        await until(lambda: call.session.agent_state == "speaking")
+        call.vad.speech_began(0.0)
+        await asyncio.sleep(0.6)
+        call.vad.speech_ended(0.0)
+        await talk
+        await call.reported(2)
+        await asyncio.sleep(0.3)
+        await call.model.play(Reply("At ten."))
+        await call.reported(3)
+        await call.end()
+    assert not call.unanswered
+
+
+async def test_a_cough_of_before_is_not_what_the_provider_wrote_down() -> None:
+    async with FakeCall(Reply(), settings=SOON) as call:
+        await call.reported(1)
+        await until(lambda: call.session.agent_state == "listening")
+        sound(call, 0.2)
+        await call.user_speaks(speech_s=0.2)
+        await asyncio.sleep(2.2)
+        sound(call, 0.15)  # a word that the voice detection misses
+        transcript(call, final=False)
+        await asyncio.sleep(0.4)
+        await call.model.play(Reply("Fine."))
+        record = await call.reported(2)
+        await call.end()
+    assert not call.unanswered
+    assert record.wait.time_to_first_audio_s == pytest.approx(0.4, abs=0.1)
+
+
+async def test_an_answer_that_was_heard_whole_when_the_call_ended_was_not_interrupted() -> None:
+    async with FakeCall(Reply(), speaker=Speaker(speed=1.0)) as call:
+        await asks(call)
+        answer = call.model.begin()
+        answer.say("Yes.", 0.2)
+        answer._text.close()
+        answer._audio.close()  # generationComplete
+        await asyncio.sleep(0.6)
+        session = await call.end()  # before turnComplete
+    assert call.responses[1].heard_s == pytest.approx(0.2, abs=0.05)
+    assert session.sums.interrupted == 0
+
+
+async def test_what_was_answered_in_text_is_not_answered_again_by_what_the_agent_says_later() -> None:
+    async with FakeCall(Reply()) as call:
+        await asks(call)
+        call.session.output.set_audio_enabled(False)
+        await call.model.play(Reply("Till nine."))
+        await call.reported(2)
+        call.session.output.set_audio_enabled(True)
+        await asyncio.sleep(0.5)
+        await call.model.play(Reply("Anything else?"))
+        record = await call.reported(3)
+        await call.end()
+    assert record.wait.time_to_first_audio_reason == "no end of user speech was seen since the agent's last reply"
