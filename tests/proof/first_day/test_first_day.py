@@ -26,7 +26,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_as_it_was_rendered(project: Path) -> None:
-    assert_the_owners_checks_pass(project)
+    """Its tests run with another greeting (below), and in the rendered project itself (`tests/run.py`)."""
+    assert_the_owners_checks_pass(project, one_of_many=True)
 
 
 def test_another_greeting_and_instructions_of_several_lines(project: Path) -> None:
