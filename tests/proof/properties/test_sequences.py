@@ -109,6 +109,11 @@ async def calls_its_tool(call: FakeCall) -> None:
     await call.model.play(CALL)
 
 
+def about(seconds: float) -> Any:
+    """A wait that nothing has shortened; a busy machine may have made it longer."""
+    return pytest.approx(seconds + 0.2, abs=0.3)
+
+
 def sound(call: FakeCall, seconds: float = 0.05) -> None:
     """The ear has just heard one of the user's side; no voice detection has."""
     now = time.monotonic()
@@ -137,7 +142,7 @@ async def test_a_click_between_question_and_answer_shortens_no_wait_and_is_no_tu
         answer.report()
         record = await call.reported(2)
         session = await call.end()
-    assert record.wait.time_to_first_audio_s == pytest.approx(1.0, abs=0.1)
+    assert record.wait.time_to_first_audio_s == about(1.0)
     assert session.sums.user_turns == 1
 
 
@@ -171,7 +176,7 @@ async def test_a_click_while_a_tool_is_at_work_shortens_no_wait() -> None:
         sound(call)
         record = await call.reported(3)
         await call.end()
-    assert record.wait.time_to_first_audio_s == pytest.approx(1.2, abs=0.1)
+    assert record.wait.time_to_first_audio_s == about(1.2)
 
 
 async def test_an_empty_turn_after_a_cough_does_not_count_for_a_later_turn() -> None:
@@ -336,7 +341,7 @@ async def test_a_click_before_the_answer_is_begun_shortens_no_wait_where_nothing
         await call.model.play(Reply("Fine.", latency_s=0.3))
         record = await call.reported(2)
         session = await call.end()
-    assert record.wait.time_to_first_audio_s == pytest.approx(1.0, abs=0.1)
+    assert record.wait.time_to_first_audio_s == about(1.0)
     assert session.sums.user_turns == 1
 
 
@@ -427,7 +432,7 @@ async def test_one_moment_please_takes_no_wait_from_the_answer() -> None:
         answer = await call.reported(4)
         await call.end()
     assert answer.wait.time_to_first_audio_from == "user_speech_end"
-    assert answer.wait.time_to_first_audio_s == pytest.approx(1.2, abs=0.1)
+    assert answer.wait.time_to_first_audio_s == about(1.2)
 
 
 async def test_a_tool_that_goes_on_in_the_background_holds_up_no_answer() -> None:
@@ -523,7 +528,7 @@ async def test_an_agent_that_takes_over_in_mid_word_and_greets_nobody_is_heard_c
         record = await call.reported(2)
         await call.end()
     assert record.audio_s == pytest.approx(0.3)
-    assert record.wait.time_to_first_audio_s == pytest.approx(0.3, abs=0.1)
+    assert record.wait.time_to_first_audio_s == about(0.3)
     assert record.origin.revision != call.responses[0].origin.revision
     assert len(call.connections) == 1
 
@@ -611,7 +616,7 @@ async def test_a_cough_of_before_is_not_what_the_provider_wrote_down() -> None:
         record = await call.reported(2)
         await call.end()
     assert not call.unanswered
-    assert record.wait.time_to_first_audio_s == pytest.approx(0.4, abs=0.1)
+    assert record.wait.time_to_first_audio_s == about(0.4)
 
 
 async def test_an_answer_that_was_heard_whole_when_the_call_ended_was_not_interrupted() -> None:
