@@ -174,8 +174,7 @@ class Turns:
     def user_typed(self, at: float) -> None:
         """The user sent a text; who lets the agent speak on waits from its end."""
         self._silent_response = None
-        if self._playback is not None and self._playback.ended_at is not None:
-            at = max(at, self._playback.ended_at)
+        at = self._silent_from(at)
         self._wait_from(at, at)
 
     def _decide(self) -> None:
@@ -325,13 +324,15 @@ class Turns:
         self._start_timer()
         self._report_silence(waiting)
 
+    def _silent_from(self, at: float) -> float:
+        """That moment, or the end of the agent's last playback, if it spoke on."""
+        ended_at = self._playback.ended_at if self._playback is not None else None
+        return at if ended_at is None else max(at, ended_at)
+
     def _start_timer(self) -> None:
         self._stop_timer()
         if self._waiting is not None and not self._waiting.reported:
-            silent_from = self._waiting.since
-            if self._playback is not None and self._playback.ended_at is not None:  # it may have spoken on
-                silent_from = max(silent_from, self._playback.ended_at)
-            left_s = silent_from + self._limit_s - time.monotonic()
+            left_s = self._silent_from(self._waiting.since) + self._limit_s - time.monotonic()
             self._timer = asyncio.get_running_loop().call_later(max(0.0, left_s), self._limit_passed)
 
     def _stop_timer(self) -> None:
